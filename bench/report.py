@@ -1,0 +1,86 @@
+"""The tables: for the terminal, and as a page of the documentation.
+
+Called by `run`. Must not measure or judge.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from figures import BARE, PACHA, START_UP, Figures, Task, Verdict, budgets
+
+TEMPLATE = Path(__file__).with_name("page.md")
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def budget_table(figures: Figures) -> Table:
+    """The promises, with ratio and verdict."""
+    rows = []
+    for budget in budgets(figures):
+        ratio = budget.ratio(figures)
+        verdict = budget.judge(figures)
+        words = verdict.value
+        if verdict is Verdict.UNMEASURED:
+            words += f": {_why(figures, budget.subject, budget.peer)}"
+        rows.append((budget.text, budget.bound, f"{ratio:.2f}" if ratio is not None else "–", words))
+    return ("budget", "allowed", "ratio", "verdict"), rows
+
+
+def figure_table(figures: Figures) -> Table:
+    """Everything that was measured; the last column is Pacha's median divided by this one."""
+    rows: list[Sequence[str]] = []
+    for task, who in figures.entries():
+        series = figures.series.get((task, who))
+        if series is None:
+            rows.append((task.what, who, "–", "–", "–", "–", figures.failures[task, who]))
+            continue
+        numbers = [_number(value, task) for value in (series.median, series.low, series.high)]
+        rows.append((task.what, who, *numbers, str(len(series.values)), _ratio(figures, task, who)))
+    return ("task", "by", "median", "lowest", "highest", "rounds", "pacha : this"), rows
+
+
+def as_text(table: Table) -> str:
+    """Columns of equal width, for a terminal."""
+    head, rows = table
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_markdown(table: Table) -> str:
+    head, rows = table
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def page(figures: Figures, machine: str, versions: dict[str, str], scale: str, edits: int) -> str:
+    """The whole page."""
+    quick = "**This was a quick run**: fewer rounds, fewer peers, and nothing above 2,000 files.\n"
+    template = Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(
+        quick=f"\n{quick}" if scale == "quick" else "",
+        budgets=as_markdown(budget_table(figures)),
+        notes="".join(f"\n{note}\n" for note in figures.notes),
+        figures=as_markdown(figure_table(figures)),
+        machine=machine,
+        tools=", ".join(f"{name} {version}" for name, version in versions.items()),
+        edits=str(edits),
+    )
+
+
+def _ratio(figures: Figures, task: Task, who: str) -> str:
+    """How Pacha compares; at start-up, how this command compares with the bare interpreter."""
+    mine, other = ((task, PACHA), (task, who)) if task.case != START_UP.case else ((task, who), (task, BARE))
+    if who in (PACHA, BARE) or mine not in figures.series or other not in figures.series:
+        return ""
+    ratio = figures.series[mine].median / figures.series[other].median
+    return f"{ratio:.2f}" + (" × bare" if task.case == START_UP.case else "")
+
+
+def _why(figures: Figures, *entries: tuple[Task, str]) -> str:
+    return next((figures.failures[entry] for entry in entries if entry in figures.failures), "no figure")
+
+
+def _number(value: float, task: Task) -> str:
+    return f"{value:.1f} {task.unit}" if task.unit != "s" else f"{value:.3f} s"

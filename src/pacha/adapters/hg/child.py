@@ -1,0 +1,152 @@
+"""The one Mercurial process: started when there is work, spoken to over a pipe, ended with its owner.
+
+Called by `adapters/hg/store`. The other end is `extension.py`, where the protocol is written down. The environment is made from an
+allow-list and no configuration file is read, so nothing that a person has set up for their own Mercurial changes a store. It must not
+interpret what it carries.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pacha.core.errors import Busy, DamagedStore, Failed, NoSpace, PachaError, ReadOnly
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "TZ")
+_SETTINGS = (
+    "ui.interactive=no",
+    "ui.timeout=20",
+    "ui.timeout.warn=0",
+    "worker.enabled=no",
+    "cmdserver.shutdown-on-interrupt=no",
+    # History is never rewritten here, and a revision need not be published to be final.
+    "phases.new-commit=public",
+)
+_HINT = "pacha doctor says more; pacha verify checks the whole store"
+
+
+class Child:
+    """A running command server; requests are made one at a time."""
+
+    def __init__(self, inherited: tuple[int, ...] = ()) -> None:
+        """Start it. `inherited` descriptors stay open in it: the lock is held until a commit at hand is finished."""
+        extension = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extension.py")
+        command = [sys.executable, "-I", "-m", "mercurial", "serve", "--cmdserver", "pipe"]
+        for setting in (f"extensions.pacha={extension}", *_SETTINGS):
+            command += ["--config", setting]
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment.update(HGRCPATH="", HGPLAIN="1", HGENCODING="UTF-8", LC_ALL="C.UTF-8")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=environment,
+            pass_fds=inherited,
+            # Ctrl-C at the terminal is for Pacha; a commit at hand is finished or undone in order.
+            start_new_session=True,
+        )
+        self._channel()  # the greeting
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def call(self, operation: str, *arguments: object) -> Any:
+        """Make a request and return its value; items are passed over."""
+        for _ in self.stream(operation, *arguments):
+            pass
+        return self.value
+
+    def stream(
+        self, operation: str, *arguments: object, supply: Callable[[bytes], bytes] | None = None
+    ) -> Iterator[Any]:
+        """Make a request and yield its items; `supply` answers the extension's requests for contents.
+
+        Raise Busy, DamagedStore, NoSpace, ReadOnly or Failed as the extension tells. Items that the caller does not take are dropped.
+        """
+        self._send(b"pacha\n" + _packed(marshal.dumps((operation, arguments))))
+        wanted = True
+        while True:
+            kind, *values = marshal.loads(self._channel())
+            if kind == "item":
+                if wanted:
+                    try:
+                        yield values[0]
+                    except GeneratorExit:
+                        wanted = False
+            elif kind == "need" and supply is not None:
+                data = supply(values[0])
+                self._send(struct.pack(">Q", len(data)) + data)
+            elif kind == "done":
+                self.value = values[0]
+                return
+            else:
+                raise _explained(values[0], values[1])
+
+    def close(self) -> None:
+        """End it; a transaction at hand is undone by Mercurial itself."""
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+        self._process.wait()
+
+    # -- the pipe ---------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def _channel(self) -> bytes:
+        """The next frame of the result channel; what Mercurial says besides is dropped."""
+        assert self._process.stdout is not None
+        while True:
+            head = self._process.stdout.read(5)
+            if len(head) < 5:
+                raise self._died()
+            channel, length = struct.unpack(">cI", head)
+            data = self._process.stdout.read(length)
+            if len(data) < length:
+                raise self._died()
+            if channel in b"ro" and (channel == b"r" or data.startswith(b"capabilities:")):
+                return data
+
+    def _died(self) -> PachaError:
+        assert self._process.stderr is not None
+        self._process.kill()
+        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        reason = words[-1] if words else f"exit {self._process.wait()}"
+        return Failed(f"the Mercurial process ended unexpectedly: {reason}", hint="run the command again")
+
+
+def _packed(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def _explained(kind: str, detail: Any) -> PachaError:
+    import errno
+
+    if kind == "busy":
+        return Busy("another Mercurial process holds the store's lock", hint="wait for it to end, then run this again")
+    if kind == "os":
+        number, words = detail
+        text = words.decode("utf-8", "replace")
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return NoSpace("no space left for the store", hint="free some space and run it again; nothing is lost")
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return ReadOnly(f"cannot write the store: {text}", hint="is its file system mounted read-only?")
+        if number in (errno.ENOENT, errno.EIO):
+            return DamagedStore(f"the store is damaged: {text}", hint=_HINT)
+        return Failed(f"the store cannot be used: {text}", hint=_HINT)
+    return DamagedStore(f"the store is damaged: {detail.decode('utf-8', 'replace')}", hint=_HINT)

@@ -1,0 +1,335 @@
+"""The Mercurial side of Pacha: runs inside `hg serve --cmdserver pipe` and answers a handful of requests.
+
+Who calls it: only Mercurial, which loads this file by its path; `adapters/hg/child.py` is the other end of the pipe.
+What it must not do: import Pacha, touch a live file, keep a working copy, or decide what may be committed.
+
+The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian length and
+a marshalled tuple `(operation, arguments)`; the answer is any number of `("item", value)` frames on the result channel
+and one last `("done", value)` or `("error", kind, text)`. While a commit runs, `("need", path)` frames ask for
+contents, each answered by a length and the bytes. Marshal, because both ends are the same interpreter and paths are bytes.
+
+Durability: Mercurial never calls fsync. `_Durable` hangs two finalizers on the transaction. The first sorts before
+the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data, journal and directories
+go to the disk before any revision can be seen. The second runs last, while the journal is still there: the changelog goes to the disk
+before the journal may vanish. After the close the directory is synced once more, or a crash would bring the journal back and
+undo an acknowledged revision.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import marshal
+import os
+import struct
+
+from mercurial import commandserver, context, error, hg, pycompat, verify
+from mercurial.node import bin as unhex, hex as tohex
+from mercurial.utils import stringutil
+
+testedwith = b"7.2"
+
+# More files than this in one transaction: one syncfs is cheaper than an fsync each.
+SYNC_EACH_AT_MOST = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _fsync(path: bytes) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _syncfs(path: bytes) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
+class _Durable:
+    """Puts one transaction on the disk in the order that survives a power cut at any instant."""
+
+    def __init__(self, repo, transaction):
+        self._repo = repo
+        self._store = repo.svfs
+        transaction.addfinalize(b"000-a-pacha-data", self._data)
+        transaction.addfinalize(b"~pacha-changelog", self._changelog)
+
+    def _data(self, transaction):
+        self._repo.store.fncache.write(transaction)
+        touched = transaction._newfiles | set(transaction._offsetmap) | set(transaction._backupmap)
+        if len(touched) > SYNC_EACH_AT_MOST:
+            _syncfs(self._store.base)
+            return
+        directories = {self._store.base}
+        for name in touched | {transaction._journal, transaction._backupjournal}:
+            path = self._store.join(name)
+            if os.path.exists(path):
+                _fsync(path)
+            # A new file's directory may itself be new: sync the chain up to the store.
+            while len(path) > len(self._store.base):
+                path = os.path.dirname(path)
+                directories.add(path)
+        for path in directories:
+            _fsync(path)
+
+    def _changelog(self, transaction):
+        for name in (b"00changelog.d", b"00changelog.i"):
+            if self._store.exists(name):
+                _fsync(self._store.join(name))
+        _fsync(self._store.base)
+
+    def closed(self):
+        """After the transaction's close: make the journal's end as lasting as its beginning was."""
+        _fsync(self._store.base)
+
+
+class _Revision(context.memctx):
+    """A memctx that knows which paths are new, so contents are asked for once and never all held in memory."""
+
+    def __init__(self, repo, request, supply):
+        paths = request["present"] + request["removed"]
+        parents = (repo.changelog.tip(), None)
+        super().__init__(
+            repo, parents, request["text"], paths, supply, request["user"], request["date"], request["extra"]
+        )
+        self._filectxfn = supply
+        base = self.p1().manifest()
+        present = request["present"]
+        # Assigning over Mercurial's property cache is what spares the second reading of every changed file.
+        self._status = context.scmutil.status(
+            [path for path in present if path in base],
+            [path for path in present if path not in base],
+            [path for path in request["removed"] if path in base],
+            [], [], [], [],
+        )  # fmt: skip
+
+
+class _Verifier(verify.verifier):
+    """Mercurial's verification, to which what `do_censor` took out is no error."""
+
+    def _err(self, linkrev, msg, filename=None):
+        if msg != b"censored file data":
+            super()._err(linkrev, msg, filename)
+
+
+class _Session:
+    """The requests, each a method; `serve` is the command server's handler."""
+
+    def __init__(self, server):
+        self._server = server
+        self._repo = None
+
+    # -- frames ---------------------------------------------------------------------------------------------
+
+    def _read(self, size):
+        data = self._server.client.read(size) if size else b""
+        if len(data) != size:
+            raise EOFError
+        return data
+
+    def _frame(self, *value):
+        self._server.cresult.write(marshal.dumps(value))
+
+    def _item(self, value):
+        self._frame("item", value)
+
+    def serve(self):
+        operation, arguments = marshal.loads(self._read(struct.unpack(">I", self._read(4))[0]))
+        try:
+            if self._repo is not None:
+                self._repo.invalidateall()
+            self._frame("done", getattr(self, "do_" + operation)(*arguments))
+        except error.LockHeld as problem:
+            self._frame("error", "busy", _words(problem))
+        except OSError as problem:
+            self._frame("error", "os", (problem.errno or 0, _words(problem)))
+        except (error.Error, ValueError, LookupError, struct.error) as problem:
+            self._frame("error", "store", _words(problem))
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def do_open(self, path, create):
+        """Open the repository at `path`, made first where `create` is true and there is none."""
+        new = create and not os.path.exists(os.path.join(path, b".hg", b"requires"))
+        ui = self._server.ui.copy()
+        self._repo = hg.repository(ui, path, create=new).unfiltered()
+        if new:
+            _syncfs(path)
+
+    def do_recover(self):
+        """Break a lock whose owner is gone and roll an abandoned transaction back; returns whether there was one."""
+        _break_stale_lock(self._repo)
+        return self._repo.svfs.exists(b"journal") and self._repo.recover()
+
+    def do_tip(self):
+        """The newest revision's hash, hexadecimal and empty for an empty store."""
+        return b"" if not len(self._repo) else tohex(self._repo.changelog.tip())
+
+    def do_commit(self, request):
+        """Add one revision after the tip `request["parent"]`; returns its hash once it is on the disk."""
+        if self.do_tip() != request["parent"]:
+            raise error.Abort(b"the store has moved on since this revision was prepared")
+
+        def supply(repo, ctx, path):
+            self._frame("need", path)
+            data = self._read(struct.unpack(">Q", self._read(8))[0])
+            return context.memfilectx(repo, ctx, path, data)
+
+        repo = self._repo
+        with repo.lock():
+            with repo.transaction(b"pacha") as transaction:
+                durable = _Durable(repo, transaction)
+                node = repo.commitctx(_Revision(repo, request, supply))
+            durable.closed()
+        return tohex(node)
+
+    def do_history(self, prefixes, newest, limit):
+        """Items `(rev, hash, user, date, text, extra, files)` from revision `newest` (-1: tip) downwards.
+
+        With `prefixes` only revisions that touch a file which equals one or lies below one ending in a slash;
+        `limit` of 0 is no limit.
+        """
+        changelog = self._repo.changelog
+        exact = {prefix for prefix in prefixes if not prefix.endswith(b"/")}
+        below = tuple(prefix for prefix in prefixes if prefix.endswith(b"/"))
+        found = 0
+        for rev in range(len(changelog) - 1 if newest < 0 else newest, -1, -1):
+            entry = changelog.changelogrevision(rev)
+            files = entry.files
+            if prefixes and not any(name in exact or name.startswith(below) for name in files):
+                continue
+            self._item(
+                (rev, tohex(changelog.node(rev)), _bytes(entry.user), tuple(map(int, entry.date)),
+                 _bytes(entry.description), entry.extra.get(b"pacha", b""), files)
+            )  # fmt: skip
+            found += 1
+            if found == limit:
+                return
+
+    def do_resolve(self, prefix):
+        """`(rev, hash)` of each revision whose hash starts with the hexadecimal `prefix`, at most two."""
+        changelog = self._repo.changelog
+        if len(prefix) == 40:
+            return [(changelog.rev(unhex(prefix)), prefix)] if changelog.hasnode(unhex(prefix)) else []
+        found = []
+        for rev in changelog:
+            node = tohex(changelog.node(rev))
+            if node.startswith(prefix):
+                found.append((rev, node))
+                if len(found) == 2:
+                    break
+        return found
+
+    def do_files(self, rev, prefixes):
+        """`{path: file hash}` of the manifest of `rev`, restricted like `do_history`; rev -1 is the empty one."""
+        manifest = self._repo[rev].manifest() if rev >= 0 else {}
+        if not prefixes:
+            return dict(manifest.items())
+        exact = [prefix for prefix in prefixes if not prefix.endswith(b"/")]
+        below = tuple(prefix for prefix in prefixes if prefix.endswith(b"/"))
+        found = {name: manifest[name] for name in exact if name in manifest}
+        if below:
+            found.update((name, node) for name, node in manifest.items() if name.startswith(below))
+        return found
+
+    def do_difference(self, old, new):
+        """`{path: (old file hash or None, new file hash or None)}` between two revisions; -1 is the empty one."""
+        changed = self._repo[old].manifest().diff(self._repo[new].manifest())
+        return {path: (before[0], after[0]) for path, (before, after) in changed.items()}
+
+    def do_contents(self, wanted):
+        """One item for each `(path, file hash)`, in order: its bytes, or None where it was forgotten."""
+        for path, node in wanted:
+            try:
+                self._item(self._repo.file(path).read(node))
+            except error.CensoredNodeError:
+                self._item(None)
+
+    def do_verify(self):
+        """Mercurial's own verification; items are its complaints, the value is the number of errors."""
+        repo = self._repo
+        repo.ui.pushbuffer(error=True, subproc=True)
+        try:
+            with repo.lock():
+                verifier = _Verifier(repo)
+                verifier.verify()
+        finally:
+            complaints = repo.ui.popbuffer()
+        for line in complaints.splitlines():
+            self._item(line)
+        return verifier.errors
+
+    def do_censor(self, path):
+        """Replace every stored content of `path` by nothing; returns how many there were."""
+        repo = self._repo
+        with repo.lock():
+            filelog = repo.file(path)
+            nodes = {filelog.node(rev) for rev in filelog if not filelog.iscensored(rev)}
+            if nodes:
+                with repo.transaction(b"pacha-censor") as transaction:
+                    durable = _Durable(repo, transaction)
+                    filelog.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
+                # The undo files may still hold what was to be forgotten.
+                for name in list(repo.svfs.listdir()):
+                    if name.startswith(b"undo"):
+                        repo.svfs.unlink(name)
+                directory, base = os.path.split(repo.svfs.join(filelog._revlog._indexfile))
+                for name in os.listdir(directory):
+                    if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
+                        os.unlink(os.path.join(directory, name))
+                _fsync(directory)
+                durable.closed()
+            return len(nodes)
+
+
+def _bytes(value):
+    return bytes(pycompat.bytestr(value)) if isinstance(value, bytes) else value
+
+
+def _words(problem):
+    return stringutil.forcebytestr(problem)
+
+
+def _break_stale_lock(repo):
+    """Remove the store's lock where its process is older than the process that has this number now.
+
+    Mercurial knows a lock by host and process number alone: after a crash another process may have the number,
+    and the lock would hold for ever. A lock cannot be older than its owner.
+    """
+    for vfs, name in ((repo.svfs, b"lock"), (repo.vfs, b"wlock")):
+        path = vfs.join(name)
+        try:
+            made = os.lstat(path).st_mtime
+            owner = int(os.readlink(path).split(b":")[-1].split(b"/")[0])
+            with open("/proc/%d/stat" % owner, "rb") as handle:
+                ticks = int(handle.read().rsplit(b")", 1)[1].split()[19])
+            with open("/proc/uptime", "rb") as handle:
+                uptime = float(handle.read().split()[0])
+        except (OSError, ValueError, IndexError):
+            continue
+        started = os.stat("/proc/self").st_ctime if owner == os.getpid() else None
+        if started is None:
+            import time
+
+            started = time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+        if started > made + 1:
+            vfs.tryunlink(name)
+
+
+def uisetup(ui):
+    """Add the `pacha` command to Mercurial's command server."""
+    sessions = {}
+
+    def handle(server):
+        if server not in sessions:
+            sessions[server] = _Session(server)
+        sessions[server].serve()
+
+    commandserver.server.capabilities[b"pacha"] = handle

@@ -1,0 +1,177 @@
+"""The index: an SQLite file beside the store with what each entry looked like when it was last captured.
+
+Called by the operations. It is a cache: whatever is in it can be had again from the store and one rescan, so a file that is
+damaged or of another format is thrown away. A row is one metadata line, keyed by the directory whose `%meta` it stands in and its name
+(`.` for the directory itself), with the stat signature under which it was read; an empty signature means "read again".
+It must not decide what has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from pacha.core.errors import Failed, NoSpace, ReadOnly
+from pacha.core.tracked import Row
+
+FORMAT = "1"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    directory BLOB NOT NULL, name BLOB NOT NULL, signature BLOB NOT NULL, inode BLOB, line BLOB NOT NULL,
+    PRIMARY KEY (directory, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS links ON entries (inode) WHERE inode IS NOT NULL;
+CREATE TABLE IF NOT EXISTS paces (path BLOB PRIMARY KEY, pace TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+_Result = TypeVar("_Result")
+
+
+class Index:
+    """The rows and a few named values; every change is made in one transaction by `replace` or `change`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._open: sqlite3.Connection | None = None
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def rows(self, directory: bytes) -> dict[bytes, Row]:
+        """The rows of one directory by name."""
+        query = "SELECT directory, name, signature, inode, line FROM entries WHERE directory = ?"
+        return {row[1]: Row(*row) for row in self._ask(query, directory)}
+
+    def row(self, directory: bytes, name: bytes) -> Row | None:
+        """The row of one entry."""
+        query = "SELECT directory, name, signature, inode, line FROM entries WHERE directory = ? AND name = ?"
+        found = self._ask(query, directory, name)
+        return Row(*found[0]) if found else None
+
+    def directories(self, path: bytes) -> list[bytes]:
+        """Every directory at or below `path` that has rows, sorted."""
+        query = "SELECT DISTINCT directory FROM entries WHERE directory = ? OR (directory >= ? AND directory < ?)"
+        prefix = b"/" if path == b"/" else path + b"/"
+        return [row[0] for row in self._ask(query + " ORDER BY directory", path, prefix, prefix[:-1] + b"0")]
+
+    def links(self, inode: bytes) -> list[Row]:
+        """The rows that are names of one inode."""
+        query = "SELECT directory, name, signature, inode, line FROM entries WHERE inode = ?"
+        return [Row(*row) for row in self._ask(query, inode)]
+
+    def get(self, key: str) -> bytes | None:
+        """A named value."""
+        found = self._ask("SELECT value FROM state WHERE key = ?", key)
+        return found[0][0] if found else None
+
+    def paces(self) -> dict[bytes, str]:
+        """How often each file changed of late, in the words of `core/pace`."""
+        return dict(self._ask("SELECT path, pace FROM paces"))
+
+    def skipped(self) -> dict[bytes, str]:
+        """What the last capture could not take, with the reason."""
+        return dict(self._ask("SELECT path, reason FROM skipped ORDER BY path"))
+
+    def count(self) -> int:
+        """How many entries are tracked."""
+        return int(self._ask("SELECT COUNT(*) FROM entries")[0][0])
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def change(
+        self,
+        *,
+        rows: Iterable[Row] = (),
+        removed: Iterable[tuple[bytes, bytes]] = (),
+        values: dict[str, bytes] | None = None,
+        paces: dict[bytes, str] | None = None,
+        skipped: dict[bytes, str | None] | None = None,
+    ) -> None:
+        """Add or replace rows, remove others and set values, all at once; a `skipped` of None is taken off the list."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM entries WHERE directory = ? AND name = ?", removed)
+            connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", (values or {}).items())
+            connection.executemany("INSERT OR REPLACE INTO paces VALUES (?, ?)", (paces or {}).items())
+            for path, reason in (skipped or {}).items():
+                if reason is None:
+                    connection.execute("DELETE FROM skipped WHERE path = ?", (path,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?)", (path, reason))
+
+        self._write(work)
+
+    def replace(self, rows: Iterable[Row], values: dict[str, bytes]) -> None:
+        """Forget everything and start from these rows: a cold index."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for table in ("entries", "state", "skipped"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+            connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO state VALUES (?, ?)", values.items())
+
+        self._write(work)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    # -- the file ---------------------------------------------------------------------------------------------
+
+    def _ask(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
+        return self._guarded(lambda connection: connection.execute(query, values).fetchall())
+
+    def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        def all_or_nothing(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                work(connection)
+
+        self._guarded(all_or_nothing)
+
+    def _guarded(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Run `work`; a damaged file is thrown away and the work done on an empty one, which costs a rescan."""
+        try:
+            return work(self._connect())
+        except sqlite3.OperationalError as problem:
+            raise self._explained(problem) from problem
+        except sqlite3.DatabaseError:
+            self._discard()
+        try:
+            return work(self._connect())
+        except sqlite3.Error as problem:
+            raise self._explained(problem) from problem
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._open is None:
+            connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+            self._open = connection
+            # After a power cut the file is a consistent older one, and the store's tip tells that it is older.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+            found = connection.execute("SELECT value FROM state WHERE key = 'format'").fetchone()
+            if found is None:
+                connection.execute("INSERT INTO state VALUES ('format', ?)", (FORMAT,))
+            elif found[0] != FORMAT:
+                raise sqlite3.DatabaseError("index of another format")
+        return self._open
+
+    def _discard(self) -> None:
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(self._path + suffix):
+                os.unlink(self._path + suffix)
+
+    def _explained(self, problem: sqlite3.Error) -> Exception:
+        """The sentence for a person, by SQLite's own error name."""
+        name = getattr(problem, "sqlite_errorname", "")
+        if name.startswith("SQLITE_FULL"):
+            return NoSpace(f"no space left for the index {self._path}", hint="free some space and run it again")
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+            return ReadOnly(f"cannot write the index {self._path}", hint="is its file system mounted read-only?")
+        return Failed(f"cannot use the index {self._path}: {problem}", hint="it is a cache: remove it and run again")

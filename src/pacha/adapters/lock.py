@@ -1,0 +1,81 @@
+"""Pacha's own lock on a state folder: one writer at a time, let go by the kernel when its holder dies.
+
+Called by whatever changes the store, the index or live files. It is a `flock` on `<state>/lock`; the file holds the holder's process number and verb for
+the message that another one gets. The Mercurial child inherits the descriptor: where Pacha is killed in the middle of a commit,
+the lock stays held until the child has finished or undone it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from types import TracebackType
+
+from pacha.core.errors import Busy, NoSpace, ReadOnly
+
+WAIT_NS = 5_000_000_000
+_PAUSE = 0.02
+
+
+class Lock:
+    """The lock of one state folder; a context manager that waits briefly and may be entered again by its holder."""
+
+    def __init__(self, path: str, verb: str, wait_ns: int = WAIT_NS) -> None:
+        self._path = path
+        self._verb = verb
+        self._wait_ns = wait_ns
+        self._descriptor = -1
+        self._depth = 0
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What a child must inherit, opened now; nothing where the state folder cannot be written."""
+        try:
+            self._open()
+        except (ReadOnly, NoSpace):
+            return ()
+        return (self._descriptor,)
+
+    def __enter__(self) -> Lock:
+        if self._depth == 0:
+            self._open()
+            self._wait()
+            os.truncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()} pacha {self._verb}\n".encode(), 0)
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            # Said outright, because a child's inherited descriptor would go on holding it.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _open(self) -> None:
+        if self._descriptor >= 0:
+            return
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"no space left for {self._path}", hint="free some space and run it again") from problem
+            hint = "is its file system mounted read-only, or is it another user's?"
+            raise ReadOnly(f"cannot write the state folder: {problem.strerror}: {self._path}", hint=hint) from problem
+
+    def _wait(self) -> None:
+        deadline = time.monotonic_ns() + self._wait_ns
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic_ns() > deadline:
+                    holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
+                    number, _, verb = holder.partition(" ")
+                    who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
+                    hint = "wait for it to end, then run this again"
+                    raise Busy(f"{who} holds the lock {self._path}", hint=hint) from None
+            time.sleep(_PAUSE)

@@ -1,0 +1,1 @@
+"""What people type: one file a verb, each of which parses, calls one operation and prints what it returns."""

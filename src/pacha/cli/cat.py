@@ -1,0 +1,50 @@
+"""`pacha cat PATH [--at R]`: a file as it was, byte for byte on standard output."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.history import ready
+from pacha.cli.session import Session
+from pacha.core.errors import NotFound
+from pacha.ops.history import content_at, newest, resolve
+from pacha.ui.result import print_object
+from pacha.ui.text import shown
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("path", metavar="PATH")
+    parser.add_argument("--at", metavar="R", help="a revision or time (default: the last revision)")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Read and print."""
+    host = ready(session.host)
+    (path,) = session.resolve([options.path])
+    revision = resolve(host, options.at) if options.at else newest(host)
+    if revision is None:
+        raise NotFound("nothing has been captured yet", hint="pacha watch PATH")
+    data = content_at(host, revision.position, path)
+    if data is None:
+        raise NotFound(f"the content of {shown(path)} was forgotten")
+    if session.as_json:
+        print_object(_object(revision.id, path, data))
+        return 0
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _object(revision: str, path: bytes, data: bytes) -> dict[str, object]:
+    from pacha.ops.told import path_object
+
+    values = {"revision": revision, **path_object(path)}
+    try:
+        return {**values, "content": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        import base64
+
+        return {**values, "content_b64": base64.b64encode(data).decode()}

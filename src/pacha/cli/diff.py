@@ -1,0 +1,45 @@
+"""`pacha diff [PATH…] [--from R] [--to R] [--exit-code]`: between two revisions, a revision and now, or the last and now."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.history import diff_object, print_diffs, ready, within
+from pacha.cli.session import Session
+from pacha.core.errors import NotFound
+from pacha.ops.diff import live_difference, render
+from pacha.ops.history import changes_between, newest, resolve, was_ever_tracked
+from pacha.ui.result import print_object
+from pacha.ui.text import shown
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="only these, and what lies below")
+    parser.add_argument("--from", metavar="R", dest="old", help="the older side (default: the last revision)")
+    parser.add_argument("--to", metavar="R", dest="new", help="the newer side (default: what is there now)")
+    parser.add_argument("--exit-code", action="store_true", help="exit 4 where there are differences")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Compare and print."""
+    host = ready(session.host)
+    paths = session.resolve(options.paths)
+    for path in paths:
+        if host.rules.watch_of(path) is None and not was_ever_tracked(host, path):
+            raise NotFound(f"{shown(path)} was never captured", hint="pacha status lists the watches")
+    last = newest(host)
+    old = resolve(host, options.old).position if options.old else (last.position if last else -1)
+    if options.new:
+        new = resolve(host, options.new).position
+        changes = changes_between(host, old, new, paths)
+    else:
+        new = None
+        changes = [c for c in live_difference(host, old, paths) if within(c.path, paths)]
+    diffs = render(host, changes, old, new)
+    session.report.finish()
+    if session.as_json:
+        print_object({"differences": [diff_object(diff) for diff in diffs]})
+    else:
+        print_diffs(diffs)
+    return 4 if options.exit_code and changes else 0

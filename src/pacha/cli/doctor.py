@@ -1,0 +1,42 @@
+"""`pacha doctor`: small named checks, each with the mend. Exit 4 where something is bad."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pacha.adapters.environment import environment_checks
+from pacha.cli.session import Session
+from pacha.core.errors import PachaError
+from pacha.ops.doctor import BAD, OK, WARNING, Check, doctor
+from pacha.ui.result import print_object
+from pacha.ui.text import paint, printable, use_colour
+
+_COLOURS = {OK: "green", WARNING: "yellow", BAD: "red"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb has no arguments of its own."""
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Check and print; a configuration that cannot be read is a finding like any other."""
+    checks = [Check(*found) for found in environment_checks(session.hooks_path, os.geteuid() == 0)]
+    try:
+        checks.append(Check("configuration", OK, f"{session.config.source or session.config_path} is valid"))
+        checks += doctor(session.host)
+    except PachaError as problem:
+        checks.append(Check("configuration", BAD, str(problem), problem.hint))
+    session.report.finish()
+    bad = any(check.state == BAD for check in checks)
+    if session.as_json:
+        print_object({"checks": [check._asdict() for check in checks]}, ok=not bad)
+        return 4 if bad else 0
+    colour = use_colour()
+    for check in checks:
+        print(f"{paint(check.state.ljust(8), _COLOURS[check.state], colour)} {check.name.ljust(14)} {printable(check.words)}")
+        if check.mend:
+            print(f"{' ' * 24}mend: {printable(check.mend)}")
+    sys.stdout.flush()
+    return 4 if bad else 0

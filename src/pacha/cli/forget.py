@@ -1,0 +1,55 @@
+"""`pacha forget PATH`: remove a secret's content from every revision."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.session import Session
+from pacha.core.errors import Refused, UsageError
+from pacha.ops.forget import Forgettable, forget, look_up
+from pacha.ops.told import path_object
+from pacha.ui.result import print_object
+from pacha.ui.text import plural, shown
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("path", metavar="PATH", help="one file")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go and what would be left")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Look, ask, do, and say what is left."""
+    if not (options.yes or options.dry_run or sys.stdin.isatty()):
+        raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see what would go")
+    (path,) = session.resolve([options.path])
+    found = look_up(session.host, path)
+    if not session.as_json:
+        print(f"{shown(path)}: the content of {plural(found.revisions, 'version')} goes from the history, for ever")
+        for line in left(found):
+            print(f"  left: {line}")
+    if not (options.yes or options.dry_run):
+        sys.stderr.write("do it? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Refused("not done: nothing was forgotten")
+    count = 0 if options.dry_run else forget(session.host, path)
+    if session.as_json:
+        values = {**path_object(path), "forgotten": count, "versions": found.revisions, "left": left(found)}
+        print_object({**values, "dry_run": options.dry_run})
+    elif not options.dry_run:
+        print(f"forgotten: {plural(count, 'stored version')}")
+    return 0
+
+
+def left(found: Forgettable) -> list[str]:
+    """What forgetting does not reach, in words."""
+    lines = ["names, times, sizes of changes and SHA-256 digests in the history"]
+    if found.is_live:
+        lines.append("the file itself, on this machine")
+    if found.is_watched:
+        lines.append("it is still watched: its next change is captured again, unless ignore = [...] names it")
+    lines += [f"the same content at {shown(path)}: forget that too" for path in found.copies]
+    return [*lines, "whatever copies of the store were made before, and the secret itself: change it"]

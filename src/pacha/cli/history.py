@@ -1,0 +1,85 @@
+"""What the verbs that look back share: arguments and the printing of one revision.
+
+Called by `log`, `show`, `diff` and `cat`; itself no verb.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from pacha.core.names import is_below
+from pacha.core.quantities import format_when
+from pacha.ops.diff import FileDiff
+from pacha.ops.heal import heal_if_free
+from pacha.ops.history import Told
+from pacha.ops.host import Host
+from pacha.ui.text import CHANGE_COLOURS, content_line, paint, printable, shown, use_colour
+
+
+def ready(host: Host) -> Host:
+    """The host, with what a killed Pacha left behind healed where that is possible."""
+    heal_if_free(host)
+    return host
+
+
+def print_head(told: Told, colour: bool) -> None:
+    """Who, when and why, as a few lines."""
+    revision = told.revision
+    print(paint(f"revision {revision.id}", "yellow", colour))
+    print(f"time     {format_when(revision.stamp.time_ns)}")
+    print(f"author   {printable(revision.author)}")
+    print(f"cause    {printable(revision.stamp.cause)}")
+    for line in revision.message.splitlines():
+        print(f"message  {printable(line)}")
+    for hook in revision.stamp.hooks:
+        print(f"hook     {printable(str(hook.get('name')))} exit {hook.get('exit')}")
+        for line in str(hook.get("output", "")).splitlines():
+            print(f"         {printable(line)}")
+
+
+def print_diffs(diffs: Iterable[FileDiff], colour: bool | None = None) -> bool:
+    """Each path's differences; whether there were any. To a pipe the lines go out byte for byte."""
+    colour = use_colour() if colour is None else colour
+    is_terminal = sys.stdout.isatty()
+    any_at_all = False
+    for diff in diffs:
+        any_at_all = True
+        words = "; ".join(filter(None, [*map(printable, diff.metadata), diff.binary and f"binary {diff.binary}"]))
+        change = diff.change
+        head = f"{change.change} {shown(change.path)}"
+        print(paint(head, CHANGE_COLOURS[change.change], colour) + (f": {words}" if words else ""))
+        sys.stdout.flush()
+        for line in diff.lines:
+            if is_terminal:
+                print(paint(content_line(line), _tint(line), colour))
+            else:
+                sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.flush()
+    return any_at_all
+
+
+def _tint(line: bytes) -> str:
+    if line.startswith((b"--- ", b"+++ ")):
+        return "bold"
+    return {b"+": "green", b"-": "red", b"@": "cyan"}.get(line[:1], "")
+
+
+def diff_object(diff: FileDiff) -> dict[str, object]:
+    """`{path, change, metadata, binary, diff}`; `diff` is the unified diff as text."""
+    from pacha.ops.told import path_object
+
+    text = b"\n".join([*diff.lines, b""]).decode("utf-8", "replace") if diff.lines else ""
+    change = diff.change
+    return {
+        **path_object(change.path),
+        "change": change.change,
+        "metadata": diff.metadata,
+        "binary": diff.binary,
+        "diff": text,
+    }
+
+
+def within(path: bytes, tops: list[bytes]) -> bool:
+    """Whether a path is one of `tops` or lies below one; every path where there are none."""
+    return not tops or any(is_below(path, top) for top in tops)

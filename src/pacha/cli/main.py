@@ -1,0 +1,163 @@
+"""From a command line to a verb, and from whatever happens to an exit code.
+
+Called by the entry point; the only place where errors are shown. Start-up time counts: nothing is imported here that the verb at hand
+does not need.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pacha import __version__
+from pacha.core.errors import Failed, Interrupted, NoSpace, PachaError, ReadOnly, UsageError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+VERBS = {
+    "watch": "track paths, and capture them at once",
+    "unwatch": "track paths no longer; their history stays",
+    "status": "watches, pending changes, what was skipped",
+    "capture": "record what changed as one revision",
+    "log": "the revisions, newest first",
+    "show": "one revision: who, when, what changed",
+    "diff": "differences between two revisions, or a revision and now",
+    "cat": "a file as it was",
+    "rollback": "bring paths back to an earlier revision",
+    "confirm": "keep what an operation with --confirm did",
+    "verify": "check the store, and the live files against it",
+    "forget": "remove a secret's content from the history",
+    "agent": "capture for cron: --once",
+    "doctor": "small named checks, each with the mend",
+    "config": "the effective configuration and where each value comes from",
+}
+_WITH_VALUE = ("--config", "--state")
+_FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
+    try:
+        return _run(arguments)
+    except PachaError as problem:
+        return _failed(problem, as_json)
+    except KeyboardInterrupt:
+        return _failed(Interrupted(), as_json)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; say nothing at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as problem:
+        return _failed(_explained(problem), as_json)
+
+
+def _failed(problem: PachaError, as_json: bool) -> int:
+    from pacha.ui.result import print_error
+
+    print_error(problem, as_json)
+    return problem.exit_code
+
+
+def _explained(problem: OSError) -> PachaError:
+    """A sentence for a failed system call on one of Pacha's own files."""
+    import errno
+
+    where = f": {os.fsdecode(problem.filename)}" if problem.filename is not None else ""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"no space left on the disk{where}", hint="free some space and run it again; nothing is lost")
+    if problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(f"cannot write{where}: {problem.strerror}", hint="pacha doctor says more")
+    return Failed(f"{problem.strerror or problem}{where}", hint="pacha doctor says more")
+
+
+def _run(arguments: list[str]) -> int:
+    before, verb, after = _split(arguments)
+    if verb is None:
+        return _without_verb(before)
+    parser = build_parser(verb)
+    options = parser.parse_args([*before, *after])
+    import signal
+
+    signal.signal(signal.SIGTERM, _terminated)
+    from pacha.cli.session import Session
+
+    session = Session(options, verb)
+    try:
+        return int(_module(verb).run(session, options))
+    finally:
+        session.close()
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise Interrupted("stopped by SIGTERM", exit_code=143)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """(options before the verb, the verb, what follows it)."""
+    index = 0
+    while index < len(arguments) and arguments[index].startswith("-"):
+        index += 2 if arguments[index] in _WITH_VALUE else 1
+    if index >= len(arguments):
+        return arguments, None, []
+    return arguments[:index], arguments[index], arguments[index + 1 :]
+
+
+def _without_verb(arguments: list[str]) -> int:
+    for argument in arguments:
+        if argument == "--version":
+            print(f"pacha {__version__}")
+            return 0
+        if argument in ("-h", "--help"):
+            print(_overview())
+            return 0
+    raise UsageError("what shall it do?", hint="pacha --help lists the verbs")
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = ["usage: pacha [--config FILE] [--state DIR] [--json] [-v] [-q] VERB …", ""]
+    lines += [f"  {verb.ljust(width)}  {words}" for verb, words in VERBS.items()]
+    return "\n".join([*lines, "", "pacha VERB --help tells more of each."])
+
+
+def build_parser(verb: str) -> ArgumentParser:
+    """The whole parser of a verb; raise UsageError for one that does not exist."""
+    import argparse
+
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        raise UsageError(
+            f"{verb!r} is no verb of pacha", hint=f"did you mean {near[0]}?" if near else "pacha --help lists them"
+        )
+
+    class Parser(argparse.ArgumentParser):
+        """Errors become Pacha's own, shown like all others."""
+
+        def error(self, message: str) -> Any:
+            raise UsageError(message, hint=f"pacha {verb} --help")
+
+    parser = Parser(prog=f"pacha {verb}", description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".", allow_abbrev=False)
+    common = parser.add_argument_group("common options")
+    common.add_argument("--config", metavar="FILE", help="the configuration (default: /etc/pacha/pacha.toml, or the user's own)")
+    common.add_argument("--state", metavar="DIR", help="the state folder (default: /var/lib/pacha, or the user's own)")
+    common.add_argument("--json", action="store_true", help="print one JSON object")
+    common.add_argument("-v", "--verbose", action="store_true", help="say more")
+    common.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    _module(verb).add_arguments(parser)
+    return parser
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"pacha.cli.{verb}")
+
+
+def option_names(options: Namespace) -> list[str]:
+    """The names of the options that a parsed command line has."""
+    return sorted(vars(options))

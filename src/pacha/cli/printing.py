@@ -1,0 +1,68 @@
+"""How the verbs print what they share: captures, changes, steps, revisions.
+
+Called by the verbs. Paths go out escaped, one a line, so that no name can forge a line of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pacha.core.changes import Change
+from pacha.core.quantities import about_duration
+from pacha.core.tracked import Skipped
+from pacha.ops.capture import Captured
+from pacha.ops.told import change_objects, path_object, skipped_objects
+from pacha.ui.text import CHANGE_COLOURS, paint, plural, shown, use_colour
+
+_SHOWN_AT_MOST = 20
+
+
+def captured_object(captured: Captured) -> dict[str, Any]:
+    """The contract's fields of a capture."""
+    return {
+        "revision": captured.revision,
+        "changed": change_objects(captured.changes),
+        "skipped": skipped_objects(captured.skipped),
+        "deferred": [path_object(path) for path in captured.deferred],
+        "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in captured.hooks],
+    }
+
+
+def capture_exit(captured: Captured) -> int:
+    """0, or 3 where something could not be read."""
+    return 3 if any(item.failed for item in captured.skipped) else 0
+
+
+def print_captured(captured: Captured, verbose: bool) -> None:
+    """What a capture recorded, and what it could not."""
+    if captured.revision is None:
+        print("nothing has changed")
+    else:
+        print(f"{captured.revision}  {plural(len(captured.changes), 'change')}")
+        print_changes(captured.changes, 0 if verbose else _SHOWN_AT_MOST)
+    print_skipped(captured.skipped)
+    for path in captured.deferred:
+        print(f"  later     {shown(path)}  changes too often: captured every 10 minutes")
+
+
+def print_changes(changes: Sequence[Change], most: int = 0) -> None:
+    """One line a change, at most `most` of them (0: all)."""
+    colour = use_colour()
+    for change in changes[: most or None]:
+        print(f"  {paint(change.change.ljust(8), CHANGE_COLOURS[change.change], colour)}  {shown(change.path)}")
+    if most and len(changes) > most:
+        print(f"  … and {len(changes) - most:,} more (-v shows all)")
+
+
+def print_skipped(skipped: Iterable[Skipped]) -> None:
+    """What could not be taken as it is, on standard error."""
+    sys.stdout.flush()
+    for item in skipped:
+        sys.stderr.write(f"  skipped   {shown(item.path)}  {item.reason}\n")
+
+
+def age(then_ns: int, now_ns: int) -> str:
+    """`2 minutes ago`."""
+    return "just now" if now_ns - then_ns < 1_000_000_000 else f"{about_duration(now_ns - then_ns)} ago"

@@ -1,0 +1,111 @@
+"""`pacha rollback PATH… --to R [-n] [-y] [--confirm DURATION]`: bring paths back to an earlier revision."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.session import Session
+from pacha.core.errors import Refused, UsageError
+from pacha.core.plan import Step
+from pacha.core.quantities import format_when, parse_duration
+from pacha.core.revision import Revision
+from pacha.ops.restore import Planned, planned_objects, step_objects
+from pacha.ops.rollback import RolledBack, rollback
+from pacha.ui.result import print_object
+from pacha.ui.text import STEP_COLOURS, paint, plural, printable, shown, use_colour
+
+_SHOWN_AT_MOST = 40
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a directory with all below it")
+    parser.add_argument("--to", metavar="R", required=True, help="a revision, an ISO time, or an age such as 2h")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--confirm", metavar="DURATION", help="undo it after this time, unless pacha confirm comes first")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Plan, ask, do, and print the outcome."""
+    if not (options.yes or options.dry_run or sys.stdin.isatty()):
+        raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see the plan")
+    confirm_ns = parse_duration(options.confirm) if options.confirm else None
+
+    def approve(target: Revision, planned: Planned) -> bool:
+        session.report.finish()
+        if not session.as_json:
+            _print_plan(target, planned, options.verbose or options.dry_run)
+        if options.dry_run or options.yes or not planned.steps:
+            return True
+        sys.stderr.write(f"do {plural(len(planned.steps), 'step')}? [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    paths = session.resolve(options.paths)
+    done = rollback(
+        session.host, paths, options.to, dry_run=options.dry_run, approve=approve, confirm_ns=confirm_ns
+    )
+    session.report.finish()
+    if done is None:
+        raise Refused("not done: nothing was changed")
+    code = _code(done, options.dry_run)
+    if session.as_json:
+        print_object(_object(done, options.dry_run), ok=code == 0)
+    elif done.planned.steps and not options.dry_run:
+        _print_outcome(session, done)
+    return code
+
+
+def _code(done: RolledBack, dry_run: bool) -> int:
+    if dry_run:
+        return 0
+    incomplete = any(not result.ok for result in done.results) or bool(done.planned.notes)
+    return 3 if incomplete else 0
+
+
+def _object(done: RolledBack, dry_run: bool) -> dict[str, object]:
+    return {
+        "target": done.target.id,
+        "revision": done.revision,
+        "steps": planned_objects(done.planned) if dry_run else step_objects(done.results),
+        "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in done.hooks],
+        "seconds": round(done.seconds, 3),
+        "dry_run": dry_run,
+        "confirm": done.confirm or None,
+    }
+
+
+def _line(step: Step, reason: str, colour: bool) -> str:
+    action = paint(step.action.ljust(8), STEP_COLOURS[step.action], colour)
+    return f"  {action}  {shown(step.path)}  {printable(reason)}"
+
+
+def _print_plan(target: Revision, planned: Planned, everything: bool) -> None:
+    colour = use_colour()
+    when = format_when(target.stamp.time_ns)
+    if not planned.steps:
+        print(f"nothing to do: all is as it was at {target.id} ({when})")
+        return
+    print(f"to {target.id} ({when}): {plural(len(planned.steps), 'step')}")
+    most = None if everything else _SHOWN_AT_MOST
+    for step in planned.steps[:most]:
+        reason = f"CANNOT BE DONE: {step.refused}" if step.refused else planned.notes.get(step.path) or step.reason
+        print(_line(step, reason, colour))
+    if most and len(planned.steps) > most:
+        print(f"  … and {len(planned.steps) - most:,} more (-v shows all)")
+
+
+def _print_outcome(session: Session, done: RolledBack) -> None:
+    failed = [result for result in done.results if not result.ok]
+    worked = len(done.results) - len(failed)
+    revision = f", recorded as {done.revision}" if done.revision else ""
+    print(f"{plural(worked, 'step')} done in {done.seconds:.1f} s{revision}")
+    sys.stdout.flush()
+    for result in failed:
+        sys.stderr.write(f"  not done  {shown(result.step.path)}  {printable(result.reason)}\n")
+    for path, note in done.planned.notes.items():
+        sys.stderr.write(f"  note      {shown(path)}  {printable(note)}\n")
+    if done.confirm:
+        sys.stderr.write(f"pacha: undone in {session.options.confirm} unless you run: pacha confirm {done.confirm}\n")

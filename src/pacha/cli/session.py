@@ -1,0 +1,190 @@
+"""One command's surroundings: which configuration, which state folder, and a `Host` with its adapters.
+
+Called by `cli/main` for every verb. The only place of the command line that knows the adapters; they are made when they are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from functools import cached_property
+
+from pacha.adapters import machine
+from pacha.adapters.config_file import load
+from pacha.core.config import Config
+from pacha.core.errors import ConfigError, ReadOnly, UsageError
+from pacha.core.names import is_below
+from pacha.core.rules import Rules
+from pacha.ops.host import Host
+from pacha.ui.report import Report
+
+
+class Session:
+    """What a verb works with; `close` lets go of processes and files."""
+
+    def __init__(self, options: Namespace, verb: str) -> None:
+        self.options = options
+        self.verb = verb
+        self.as_json = bool(options.json)
+        self.report = Report(quiet=bool(options.quiet), as_json=self.as_json)
+        self._closing: list[object] = []
+
+    # -- where things are -------------------------------------------------------------------------------------
+
+    @cached_property
+    def config_path(self) -> str:
+        """The configuration file, which need not exist."""
+        given = self.options.config or os.environ.get("PACHA_CONFIG")
+        return os.path.abspath(given) if given else self._default_config
+
+    @property
+    def _default_config(self) -> str:
+        if os.geteuid() == 0:
+            return "/etc/pacha/pacha.toml"
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        return os.path.join(home, "pacha", "pacha.toml")
+
+    @cached_property
+    def state_path(self) -> str:
+        """The state folder, which need not exist."""
+        given = self.options.state or os.environ.get("PACHA_STATE")
+        if given:
+            return os.path.abspath(given)
+        if os.geteuid() == 0:
+            return "/var/lib/pacha"
+        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        return os.path.join(home, "pacha")
+
+    @property
+    def hooks_path(self) -> str:
+        """The hooks directory, beside the configuration."""
+        return os.path.join(os.path.dirname(self.config_path), "hooks")
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration in force; ConfigError where it cannot be."""
+        if self.options.config and not os.path.exists(self.config_path) and self.verb not in ("watch", "config"):
+            raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
+        return load(self.config_path)
+
+    # -- the host ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def host(self) -> Host:
+        """This host, with its adapters; the state folder is made where there is none."""
+        self._make_state()
+        return self._host_with(self.config)
+
+    def reload(self) -> Host:
+        """The host after its configuration was edited."""
+        self.__dict__.pop("config", None)
+        self.host.config = self.config
+        self.host.rules = self._rules(self.config)
+        return self.host
+
+    def _host_with(self, config: Config) -> Host:
+        from pacha.adapters.files.tree import Tree
+        from pacha.adapters.hg.store import Store
+        from pacha.adapters.hooks import Hooks
+        from pacha.adapters.index import Index
+        from pacha.adapters.journal import Journals
+        from pacha.adapters.lock import Lock
+        from pacha.adapters.spool import Spool
+
+        state = self.state_path
+        lock = Lock(os.path.join(state, "lock"), self.verb)
+        store = Store(os.fsencode(os.path.join(state, "store")), lock.descriptors)
+        index = Index(os.path.join(state, "index.sqlite"))
+        self._closing += [store, index]
+        return Host(
+            name=config.host or machine.host_name(),
+            machine=machine.machine_id(),
+            author=getattr(self.options, "author", None) or config.author or machine.person(),
+            config=config,
+            rules=self._rules(config),
+            state=state,
+            tree=Tree(config.root),
+            store=store,
+            index=index,
+            hooks=Hooks(self.hooks_path, config.hook_timeout_ns),
+            lock=lock,
+            journals=Journals(os.path.join(state, "journal")),
+            new_spool=lambda: Spool(state),
+            now_ns=machine.now_ns,
+            detach=self._detach,
+            report=self.report,
+        )
+
+    def _rules(self, config: Config) -> Rules:
+        own = [os.path.dirname(self.config_path)]
+        if self.config_path != self._default_config:
+            own = [self.config_path, self.hooks_path]
+        excluded = [self.state_path, "/run/pacha"]
+        return Rules(
+            config.watch,
+            config.ignore,
+            config.max_file_size,
+            [path for path in map(self._below_root, excluded) if path is not None],
+            [path for path in map(self._below_root, own) if path is not None],
+        )
+
+    def _below_root(self, path: str) -> bytes | None:
+        """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
+        root = self.config.root
+        real = os.path.join(os.fsencode(os.path.realpath(os.path.dirname(path))), os.fsencode(os.path.basename(path)))
+        if root == b"/":
+            return real
+        top = os.path.realpath(root)
+        return real[len(top) :] if is_below(real, top) and real != top else None
+
+    def _make_state(self) -> None:
+        try:
+            os.makedirs(self.state_path, mode=0o700, exist_ok=True)
+            status = os.stat(self.state_path)
+            if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                os.chmod(self.state_path, 0o700)
+        except OSError as problem:
+            hint = "name another with --state or PACHA_STATE"
+            raise ReadOnly(f"cannot make the state folder {self.state_path}: {problem.strerror}", hint=hint) from problem
+
+    def _detach(self, arguments: list[str]) -> None:
+        """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
+        import subprocess
+
+        program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and os.path.isfile(sys.argv[0]) else []
+        command = program or [sys.executable, "-m", "pacha"]
+        subprocess.Popen(
+            [*command, "--config", self.config_path, "--state", self.state_path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    # -- paths ------------------------------------------------------------------------------------------------
+
+    def resolve(self, paths: list[str]) -> list[bytes]:
+        """Paths as a person wrote them (relative ones to the working directory) as the host has them.
+
+        With another root, absolute paths are the host's own; relative ones must lie below it.
+        """
+        found = []
+        for text in paths:
+            if not text or "\0" in text:
+                raise UsageError("an empty path names nothing")
+            path = os.fsencode(text)
+            if not path.startswith(b"/"):
+                inside = self._below_root(os.path.join(os.getcwd(), text))
+                if inside is None:
+                    raise UsageError(f"{text} does not lie below the root {os.fsdecode(self.config.root)}")
+                path = inside
+            found.append(self.host.tree.resolve(path))
+        return found
+
+    def close(self) -> None:
+        """End the Mercurial child and close the index."""
+        self.report.finish()
+        for item in self._closing:
+            item.close()  # type: ignore[attr-defined]

@@ -1,0 +1,34 @@
+"""`pacha show REV`: one revision: who, when, why, and what changed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.history import diff_object, print_diffs, print_head, ready
+from pacha.cli.session import Session
+from pacha.ops.diff import render
+from pacha.ops.history import Told, changes_between, resolve
+from pacha.ops.told import revision_object
+from pacha.ui.result import print_object
+from pacha.ui.text import use_colour
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("revision", metavar="REV", help="an id, a unique prefix of one, an ISO time, or an age such as 2h")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Read and print."""
+    host = ready(session.host)
+    revision = resolve(host, options.revision)
+    changes = changes_between(host, revision.position - 1, revision.position)
+    diffs = render(host, changes, revision.position - 1, revision.position)
+    if session.as_json:
+        one = revision_object(revision, changes, host.name)
+        print_object({**one, "diffs": [diff_object(diff) for diff in diffs]})
+        return 0
+    print_head(Told(revision, changes), use_colour())
+    print()
+    print_diffs(diffs)
+    return 0

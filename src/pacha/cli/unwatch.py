@@ -1,0 +1,38 @@
+"""`pacha unwatch PATH…`: track paths no longer; what was recorded stays."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pacha.adapters.config_file import remove_watch
+from pacha.cli.printing import capture_exit, captured_object, print_skipped
+from pacha.cli.session import Session
+from pacha.ops.host import Host
+from pacha.ops.told import path_object
+from pacha.ops.watch import unwatch
+from pacha.ui.result import print_object
+from pacha.ui.text import shown
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a path as pacha status lists it")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Do it and print the outcome."""
+
+    def save(paths: list[bytes]) -> Host:
+        remove_watch(session.config_path, paths)
+        return session.reload()
+
+    done = unwatch(session.host, session.resolve(options.paths), save)
+    session.report.finish()
+    if session.as_json:
+        watches = {"watches": [path_object(path) for path in session.host.config.watch]}
+        print_object({**captured_object(done.captured), **watches}, ok=capture_exit(done.captured) == 0)
+    else:
+        for path in done.paths:
+            print(f"no longer watching {shown(path)}; its history stays")
+        print_skipped(done.captured.skipped)
+    return capture_exit(done.captured)

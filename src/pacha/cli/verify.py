@@ -1,0 +1,51 @@
+"""`pacha verify`: the store against itself, and the live files against the last revision."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.printing import print_changes, print_skipped
+from pacha.cli.session import Session
+from pacha.ops.told import change_objects, path_object, skipped_objects
+from pacha.ops.verify import verify
+from pacha.ui.result import print_object
+from pacha.ui.text import plural, printable, shown
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb has no arguments of its own."""
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Check and print."""
+    found = verify(session.host)
+    session.report.finish()
+    unread = [item for item in found.skipped if item.failed]
+    code = 4 if found.problems or found.live else 3 if unread else 0
+    if session.as_json:
+        values = {
+            "revision": found.revision,
+            "revisions": found.revisions,
+            "store": {"ok": not found.problems, "problems": found.problems},
+            "forgotten": [path_object(path) for path in found.forgotten],
+            "live": change_objects(found.live),
+            "skipped": skipped_objects(found.skipped),
+        }
+        print_object(values, ok=code == 0)
+        return code
+    if found.problems:
+        print(f"the store is damaged: {plural(len(found.problems), 'problem')}")
+        for problem in found.problems:
+            print(f"  {printable(problem)}")
+        print("       keep a copy of it before anything else; live files were not compared")
+    else:
+        print(f"the store is sound: {plural(found.revisions, 'revision')}")
+        for path in found.forgotten:
+            print(f"  forgotten {shown(path)}")
+        if found.live:
+            print(f"live files differ from {found.revision}: {plural(len(found.live), 'change')}")
+            print_changes(found.live)
+        else:
+            print(f"live files are as in {found.revision}" if found.revision else "nothing has been captured yet")
+        print_skipped(found.skipped)
+    return code

@@ -1,0 +1,111 @@
+"""Admission: may this revision extend this line? One pure function, asked by both sides.
+
+The client asks before it commits, so that it never holds a revision that its server will refuse; the server asks of what arrives. A wrong
+date is no ground: clocks are wrong, and order is the position in the line. It must not read a store: what it needs to see of the line is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pacha.core.entry import DIRECTORY, parse_entry, split_directory
+from pacha.core.names import FILES, META, decode_path, is_legal, meta_directory, meta_path, split
+from pacha.core.revision import Stamp
+
+
+class Limits(NamedTuple):
+    """Bounds on one revision; sizes in bytes."""
+
+    content: int = 1_000_000_000
+    metadata: int = 100_000_000
+    path: int = 16_384
+
+
+class Proposal(NamedTuple):
+    """A revision that wants to be added: `sizes` gives each store path's new length, None where it is removed."""
+
+    parents: Sequence[str]
+    branch: str
+    stamp: Stamp
+    sizes: Mapping[bytes, int | None]
+
+
+def judge(
+    proposal: Proposal,
+    *,
+    host: str,
+    tip: str,
+    text_of: Callable[[bytes], bytes | None],
+    limits: Limits = Limits(),  # noqa: B008 - immutable
+) -> list[str]:
+    """Every reason against the revision, each one sentence; empty where it may be added.
+
+    `text_of(store path)` gives the bytes of a metadata file as they would be after the revision, None where there would be none.
+    """
+    reasons = []
+    if proposal.stamp.host != host:
+        reasons.append(f"it is a revision of host {proposal.stamp.host!r}, not of {host!r}")
+    if list(proposal.parents) != ([tip] if tip else []):
+        reasons.append("it does not extend the line: its one parent must be the newest revision")
+    if proposal.branch != "default":
+        reasons.append("it is not on the one branch")
+    if not proposal.sizes:
+        reasons.append("it changes nothing")
+    lines: dict[bytes, dict[bytes, bytes]] = {}
+    for path in sorted(proposal.sizes):
+        reasons.extend(_judge_path(path, proposal.sizes[path], text_of, lines, limits))
+    return reasons
+
+
+def _judge_path(
+    path: bytes,
+    size: int | None,
+    text_of: Callable[[bytes], bytes | None],
+    lines: dict[bytes, dict[bytes, bytes]],
+    limits: Limits,
+) -> list[str]:
+    shown = path.decode("utf-8", "backslashreplace")
+    if len(path) > limits.path or not is_legal(path):
+        return [f"{shown[:200]} is no legal path of a store"]
+    top = path.partition(b"/")[0]
+    bound = limits.content if top == FILES else limits.metadata
+    if size is not None and size > bound:
+        return [f"{shown} is larger than {bound} bytes"]
+    try:
+        if top == META and size is not None:
+            _lines_of(meta_directory(path), text_of, lines)
+        elif top == FILES:
+            return _judge_content(path, size, text_of, lines)
+    except ValueError as problem:
+        return [f"{shown}: {problem}"]
+    return []
+
+
+def _judge_content(
+    path: bytes, size: int | None, text_of: Callable[[bytes], bytes | None], lines: dict[bytes, dict[bytes, bytes]]
+) -> list[str]:
+    """A content needs a line that says it is stored, and a content that goes must have none."""
+    live = decode_path(path.partition(b"/")[2])
+    directory, name = split(live)
+    line = _lines_of(directory, text_of, lines).get(name)
+    stored = line is not None and parse_entry(line).has_content
+    if stored == (size is not None):
+        return []
+    problem = "content without its metadata" if size is not None else "metadata without its content"
+    return [f"{path.decode('utf-8', 'backslashreplace')} is {problem}"]
+
+
+def _lines_of(
+    directory: bytes,
+    text_of: Callable[[bytes], bytes | None],
+    known: dict[bytes, dict[bytes, bytes]],
+) -> dict[bytes, bytes]:
+    """The lines of a directory, each of which must parse; raise ValueError where one does not."""
+    if directory not in known:
+        lines = split_directory(text_of(meta_path(directory)) or b"")
+        for name, line in lines.items():
+            if (name == b".") != (parse_entry(line).kind == DIRECTORY):
+                raise ValueError("a directory's line stands in another place than its own")
+        known[directory] = lines
+    return known[directory]

@@ -1,0 +1,112 @@
+"""What changed between two states of an entry, in the contract's four words and in words for people.
+
+Called by capture, history, diff and the planner. It must not read anything: both states are metadata lines or entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pacha.core.entry import DIRECTORY, FILE, SYMLINK, Entry, parse_entry
+from pacha.core.names import join
+
+ADDED, MODIFIED, REMOVED, METADATA = "added", "modified", "removed", "metadata"
+
+
+class Change(NamedTuple):
+    """One path and what became of it; the entries before and after, None where there was or is none."""
+
+    path: bytes
+    change: str
+    before: Entry | None
+    after: Entry | None
+
+
+def classify(before: Entry | None, after: Entry | None) -> str:
+    """`added`, `removed`, `modified` (kind or content) or `metadata`."""
+    if before is None:
+        return ADDED
+    if after is None:
+        return REMOVED
+    return METADATA if before.same_content(after) else MODIFIED
+
+
+def between(
+    directory: bytes, old: dict[bytes, bytes], new: dict[bytes, bytes]
+) -> list[tuple[bytes, bytes | None, bytes | None]]:
+    """(path, old line, new line) of what differs between two states of one directory's lines."""
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return [(join(directory, name), old.get(name), new.get(name)) for name in names]
+
+
+def merge(differences: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> list[Change]:
+    """The changes by path, sorted.
+
+    A path that became a directory, or was one, has its two lines in two directories' metadata: they are brought together here.
+    """
+    lines: dict[bytes, list[bytes | None]] = {}
+    for path, old, new in differences:
+        pair = lines.setdefault(path, [None, None])
+        pair[0] = old if old is not None else pair[0]
+        pair[1] = new if new is not None else pair[1]
+    found = []
+    for path in sorted(lines):
+        before, after = (parse_entry(line) if line is not None else None for line in lines[path])
+        found.append(Change(path, classify(before, after), before, after))
+    return found
+
+
+def describe(before: Entry, after: Entry) -> list[str]:
+    """How metadata differs, each difference in words: `mode 0644 → 0600`."""
+    words = []
+    if before.kind != after.kind:
+        words.append(f"kind {before.kind.decode()} → {after.kind.decode()}")
+    if before.mode != after.mode and SYMLINK not in (before.kind, after.kind):
+        words.append(f"mode {before.mode:04o} → {after.mode:04o}")
+    for label, old, new in (
+        ("owner", _account(before.user, before.uid), _account(after.user, after.uid)),
+        ("group", _account(before.group, before.gid), _account(after.group, after.gid)),
+        ("acl", _text(before.acl), _text(after.acl)),
+        ("default acl", _text(before.default_acl), _text(after.default_acl)),
+        ("flags", _text(before.flags or None), _text(after.flags or None)),
+        ("hard link of", _text(before.link), _text(after.link)),
+        ("target", _text(before.target), _text(after.target)),
+    ):
+        if old != new:
+            words.append(f"{label} {old} → {new}")
+    if before.device != after.device:
+        words.append("device number")
+    words.extend(_attribute_words(dict(before.xattrs), dict(after.xattrs)))
+    if before.unstable != after.unstable:
+        words.append("unstable: it changed while it was read" if after.unstable else "stable again")
+    if not words and before.mtime != after.mtime and DIRECTORY not in (before.kind, after.kind):
+        words.append("time of last change")
+    return words
+
+
+def summary(entry: Entry) -> str:
+    """What an entry is, in a few words: `file 0644 root:root`."""
+    owner = f"{_account(entry.user, entry.uid)}:{_account(entry.group, entry.gid)}"
+    what = entry.kind.decode()
+    if entry.kind == SYMLINK:
+        return f"{what} → {_text(entry.target)}"
+    large = f", {entry.size} bytes, content not stored" if entry.kind == FILE and entry.size is not None else ""
+    return f"{what} {entry.mode:04o} {owner}{large}"
+
+
+def _account(name: bytes, number: int) -> str:
+    return name.decode("utf-8", "replace") or str(number)
+
+
+def _text(value: bytes | None) -> str:
+    return "none" if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def _attribute_words(old: dict[bytes, bytes], new: dict[bytes, bytes]) -> list[str]:
+    words = []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            verb = "changed" if key in old and key in new else "added" if key in new else "removed"
+            words.append(f"attribute {_text(key)} {verb}")
+    return words

@@ -1,0 +1,360 @@
+"""Apply: make live files what a plan says. The one writer of live files; rollback, rebuild, push and pull only make plans.
+
+The order is the safety. (1) Every present content is read once more into the journal: a step whose entry is no longer what the plan saw is
+refused, not done. (2) The journal, with the images before and after, goes to the disk. (3) Every new entry is made beside its
+target, complete; the disk gets them; then each takes its place by one rename. Killed at any instant, each target is either the old
+or the new one, and the journal tells what was going on. (4) Directories go to the disk.
+
+It decides nothing about what is desired, runs no hooks, and commits nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from pacha.core.entry import DIRECTORY, FILE
+from pacha.core.names import split
+from pacha.core.plan import METADATA, REMOVE, Step
+from pacha.core.tracked import Blob, Recorded, Vanished
+from pacha.ops.host import Host
+from pacha.ops.ports import Directory, Journal, Workbench
+
+if TYPE_CHECKING:
+    from os import stat_result
+
+# Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush serve many.
+_BATCH = 500
+# More than this in one batch: the file system is flushed once, instead of each file.
+_SYNC_EACH_AT_MOST = 16
+
+
+class Done(NamedTuple):
+    """What became of a step; `reason` says why not, or what is not quite as asked."""
+
+    step: Step
+    ok: bool
+    reason: str
+
+
+class Refusal(Exception):  # noqa: N818 - becomes the step's reason
+    """The step cannot or must not be done; the words say why."""
+
+
+class Apply:
+    """One plan being applied."""
+
+    def __init__(self, host: Host, journal: Journal, steps: Sequence[Step]) -> None:
+        self._host = host
+        self._journal = journal
+        self._steps = steps
+        self._records: dict[bytes, Recorded] = {}
+        self._seen: dict[bytes, stat_result | None] = {}
+        self._results: dict[bytes, Done] = {}
+        self._touched: dict[bytes, None] = {}
+        self._held: Directory | None = None
+        self._notes: dict[bytes, str] = {}
+
+    # -- before ------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        header: dict[str, object],
+        contents: Callable[[Sequence[Step]], Iterator[bytes | None]],
+        deadline_ns: int | None,
+    ) -> None:
+        """Fill the journal and bring it to the disk.
+
+        `contents` gives, for the steps handed to it, the bytes of each entry after the step, None where they are not to be had.
+        """
+        needing = [s for s in self._steps if not s.refused and self._needs_content(s)]
+        after: dict[bytes, Blob] = {}
+        for step, data in zip(needing, contents(needing), strict=True):
+            if data is None:
+                self._refuse(step, "its content is not in the store (forgotten, or larger than max_file_size was)")
+            else:
+                after[step.path] = self._journal.put(data)
+        for step in self._steps:
+            if step.refused:
+                self._refuse(step, step.refused)
+            elif step.path not in self._results:
+                self._record(step, after.get(step.path))
+        self._journal.arm(header, self._records.values(), deadline_ns)
+
+    @staticmethod
+    def _needs_content(step: Step) -> bool:
+        if step.after is None or step.after.kind != FILE:
+            return False
+        return step.action != METADATA or not Apply._in_place(step)
+
+    def _record(self, step: Step, after: Blob | None) -> None:
+        try:
+            before = self._image(step)
+        except (OSError, Refusal) as problem:
+            self._refuse(step, _words(problem))
+            return
+        self._records[step.path] = Recorded(step.path, step.before, step.after, before, after)
+
+    def _image(self, step: Step) -> Blob | None:
+        """Read what is there now into the journal; raise Refusal where it is not what the plan saw."""
+        status = self._host.tree.lstat(step.path)
+        self._seen[step.path] = status
+        if step.before is None:
+            if status is not None:
+                raise Refusal("something has appeared there meanwhile")
+            return None
+        if status is None:
+            raise Refusal("it has vanished meanwhile")
+        if step.before.flags:
+            self._check_flags(step)
+        if step.before.kind != FILE:
+            return None
+        if step.before.size is not None and step.action != METADATA:
+            raise Refusal("its present content is larger than max_file_size and would be lost: move it away first")
+        with self._parent(step.path) as (parent, name):
+            try:
+                reading = parent.read(name, status, max(self._host.rules.size, status.st_size))
+            except Vanished as problem:
+                raise Refusal("it has changed meanwhile") from problem
+        self._seen[step.path] = reading.stat
+        if reading.entry.sha256 != step.before.sha256 or reading.data is None:
+            raise Refusal("it has changed meanwhile")
+        return self._journal.put(reading.data)
+
+    @staticmethod
+    def _check_flags(step: Step) -> None:
+        assert step.before is not None
+        names = {b"i": "immutable", b"a": "append-only"}
+        held = ", ".join(word for flag, word in names.items() if flag in step.before.flags)
+        shown = step.path.decode("utf-8", "backslashreplace")
+        raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown} first")
+
+    # -- doing -------------------------------------------------------------------------------------------------
+
+    def run(self) -> list[Done]:
+        """Do every step that was not refused; one that fails is reported and the rest goes on."""
+        steps = [step for step in self._steps if step.path in self._records]
+        removals = [step for step in steps if step.action == REMOVE]
+        directories = [step for step in steps if self._makes_directory(step)]
+        final = [step for step in steps if step.after is not None and step.after.kind == DIRECTORY]
+        others = [step for step in steps if step.after is not None and step.after.kind != DIRECTORY]
+        followers = [step for step in others if _is_follower(step)]
+        first = [step for step in others if not _is_follower(step)]
+        try:
+            self._each(removals, self._remove)
+            self._each(directories, self._make_directory)
+            for group in (first, followers):
+                for start in range(0, len(group), _BATCH):
+                    self._batch(group[start : start + _BATCH])
+            self._each(sorted(final, key=lambda s: -s.path.count(b"/")), self._finish_directory)
+            self._sync_directories()
+        finally:
+            self._hold(None)
+        return [self._results[step.path] for step in self._steps]
+
+    @staticmethod
+    def _makes_directory(step: Step) -> bool:
+        return step.after is not None and step.after.kind == DIRECTORY and step.action != METADATA
+
+    def _each(self, steps: Sequence[Step], work: Callable[[Step], None]) -> None:
+        for step in steps:
+            if step.path in self._results and not self._results[step.path].ok:
+                continue
+            try:
+                work(step)
+            except (OSError, Refusal) as problem:
+                self._refuse(step, _words(problem))
+            else:
+                self._results[step.path] = Done(step, True, self._notes.get(step.path, ""))
+            self._host.report.progress("restoring", len(self._results), len(self._steps))
+
+    def _remove(self, step: Step) -> None:
+        with self._parent(step.path) as (parent, name):
+            self._unchanged(step, parent, name)
+            try:
+                self._bench(parent).remove(name)
+            except OSError as problem:
+                if problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise Refusal("it still holds entries that are ignored, new, or could not be removed") from problem
+                raise
+
+    def _make_directory(self, step: Step) -> None:
+        assert step.after is not None
+        # Open for us until its contents are there; its own mode and flags come last.
+        entry = step.after._replace(mode=step.after.mode | 0o700, flags=b"")
+        with self._parent(step.path) as (parent, name):
+            self._unchanged(step, parent, name)
+            self._place(self._bench(parent).make(entry, None), step, parent, name)
+
+    def _finish_directory(self, step: Step) -> None:
+        assert step.after is not None
+        directory = self._hold(step.path)
+        bench = self._bench(directory)
+        bench.adjust(b".", step.after)
+        if step.after.flags:
+            bench.set_flags(b".", step.after.flags)
+        self._hold(None)
+
+    def _batch(self, steps: Sequence[Step]) -> None:
+        """Make all, flush, put all in place."""
+        made: dict[bytes, bytes] = {}
+
+        def make(step: Step) -> None:
+            temporary = self._make(step)
+            if temporary is not None:
+                made[step.path] = temporary
+
+        self._each(steps, make)
+        self._flush(made)
+
+        def place(step: Step) -> None:
+            assert step.after is not None
+            with self._parent(step.path) as (parent, name):
+                bench = self._bench(parent)
+                if step.path in made:
+                    try:
+                        self._unchanged(step, parent, name)
+                    except Refusal:
+                        bench.discard(made[step.path])
+                        raise
+                    self._place(made[step.path], step, parent, name)
+                if step.after.flags:
+                    bench.set_flags(name, step.after.flags)
+
+        self._each(steps, place)
+
+    def _make(self, step: Step) -> bytes | None:
+        """Make the entry beside its target; None where it was changed in place, or is settled by another name of it."""
+        assert step.after is not None
+        with self._parent(step.path) as (parent, name):
+            if _is_follower(step):
+                settled, linked = self._follow(step, parent, name)
+                if settled:
+                    return linked
+                self._notes[step.path] = "its hard link could not be made again: the other name differs"
+            if step.action == METADATA and self._in_place(step):
+                self._unchanged(step, parent, name)
+                self._bench(parent).adjust(name, step.after)
+                return None
+            blob = self._records[step.path].after_data
+            return self._bench(parent).make(step.after, self._journal.get(blob) if blob is not None else None)
+
+    @staticmethod
+    def _in_place(step: Step) -> bool:
+        """Whether a change of metadata is one system call, or concerns every name of a file: done where it is."""
+        assert step.before is not None and step.after is not None
+        if step.after.link is not None or step.before.kind != FILE or step.after.size is not None:
+            return True
+        fields = ("mode", "mtime", "flags", "acl", "default_acl", "xattrs")
+        differing = [f for f in fields if getattr(step.before, f) != getattr(step.after, f)]
+        owner = (step.before.uid, step.before.gid) != (step.after.uid, step.after.gid)
+        return len(differing) + owner <= 1 and not (owner and step.after.mode & 0o6000)
+
+    # -- hard links --------------------------------------------------------------------------------------------
+
+    def _follow(self, step: Step, parent: Directory, name: bytes) -> tuple[bool, bytes | None]:
+        """(whether that settles the entry, a new link to the first of its group where it needed one).
+
+        The first of the group is in place by now. Where it is not what the group is to be, the entry becomes a file of its own.
+        """
+        assert step.after is not None and step.after.link is not None
+        directory, leader = split(step.after.link)
+        with self._host.tree.directory(directory) as source:
+            status, present = source.lstat(leader), parent.lstat(name)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                return False, None
+            same = present is not None and (present.st_dev, present.st_ino) == (status.st_dev, status.st_ino)
+            if same:
+                return step.after.link in self._records, None
+            if source.read(leader, status, self._host.rules.size).entry.sha256 != step.after.sha256:
+                return False, None
+            return True, self._bench(parent).make_link(source, leader)
+
+    # -- places ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _parent(self, path: bytes) -> Iterator[tuple[Directory, bytes]]:
+        """The open directory that holds `path`, and the name in it; the last one used stays open for its siblings."""
+        directory, name = split(path)
+        yield self._hold(directory), name
+
+    def _hold(self, directory: bytes | None) -> Directory:
+        if self._held is not None and self._held.path != directory:
+            self._held.__exit__(None, None, None)
+            self._held = None
+        if directory is not None and self._held is None:
+            self._held = self._host.tree.directory(directory)
+        return self._held  # type: ignore[return-value]
+
+    def _unchanged(self, step: Step, parent: Directory, name: bytes) -> None:
+        """Raise Refusal where the entry is not the one whose image the journal has."""
+        seen, now = self._seen[step.path], parent.lstat(name)
+        if seen is None and now is None:
+            return
+        if seen is None or now is None or (seen.st_dev, seen.st_ino) != (now.st_dev, now.st_ino):
+            raise Refusal("it has changed meanwhile")
+        if not stat.S_ISDIR(now.st_mode) and seen.st_nlink == now.st_nlink and seen.st_ctime_ns != now.st_ctime_ns:
+            raise Refusal("it has changed meanwhile")
+
+    def _place(self, temporary: bytes, step: Step, parent: Directory, name: bytes) -> None:
+        bench = self._bench(parent)
+        try:
+            bench.place(temporary, name)
+        except OSError:
+            bench.discard(temporary)
+            raise
+        self._touched[parent.path] = None
+
+    def _flush(self, made: dict[bytes, bytes]) -> None:
+        if len(made) <= _SYNC_EACH_AT_MOST:
+            for path, temporary in made.items():
+                with self._parent(path) as (parent, _):
+                    step_entry = self._records[path].after
+                    if step_entry is not None and step_entry.kind == FILE:
+                        self._bench(parent).sync(temporary)
+            return
+        devices: set[int] = set()
+        for path in made:
+            with self._parent(path) as (parent, _):
+                if parent.stat.st_dev not in devices:
+                    devices.add(parent.stat.st_dev)
+                    self._host.tree.sync_all(parent)
+
+    def _sync_directories(self) -> None:
+        devices: set[int] = set()
+        for path in self._touched:
+            try:
+                directory = self._hold(path)
+            except OSError:
+                continue
+            if len(self._touched) <= _SYNC_EACH_AT_MOST:
+                self._bench(directory).sync()
+            elif directory.stat.st_dev not in devices:
+                devices.add(directory.stat.st_dev)
+                self._host.tree.sync_all(directory)
+
+    # -- words -------------------------------------------------------------------------------------------------
+
+    def _refuse(self, step: Step, reason: str) -> None:
+        self._results[step.path] = Done(step, False, reason)
+
+    def _bench(self, directory: Directory) -> Workbench:
+        return self._host.tree.workbench(directory)
+
+
+def _is_follower(step: Step) -> bool:
+    """Whether the entry is another name of a file whose first name is elsewhere."""
+    return step.after is not None and step.after.link is not None and step.after.link != step.path
+
+
+def _words(problem: BaseException) -> str:
+    if isinstance(problem, OSError):
+        if problem.errno == errno.ELOOP:
+            return "a directory on its way has become a symbolic link"
+        if problem.errno == errno.EPERM:
+            return "not permitted (immutable, or another owner's)"
+        return problem.strerror or str(problem)
+    return str(problem)

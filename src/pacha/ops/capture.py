@@ -1,0 +1,285 @@
+"""Capture: what changed becomes one revision.
+
+Called by the verbs `capture`, `watch`, `unwatch`, `rollback`, `agent`. The order is the safety: scan → pre-capture hooks → admission → commit
+(on the disk when it returns) → index → post-capture hooks. Killed anywhere, nothing is lost: the next capture finds the same changes or
+the finished revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pacha.core import pace
+from pacha.core.admission import Proposal, judge
+from pacha.core.changes import Change, merge
+from pacha.core.entry import parse_entry, render_directory, render_entry
+from pacha.core.errors import HookFailed, Refused
+from pacha.core.names import content_path, is_below, meta_path
+from pacha.core.revision import Stamp, clean_author, clean_text
+from pacha.core.rules import RULES
+from pacha.core.tracked import Draft, Row, Skipped
+from pacha.ops.heal import heal
+from pacha.ops.host import Host
+from pacha.ops.links import regroup
+from pacha.ops.ports import Spool
+from pacha.ops.scan import Finding, Scan
+from pacha.ops.tip import tip_of
+from pacha.ops.told import change_objects
+
+
+class Captured(NamedTuple):
+    """The outcome: `revision` is the short hash, None where nothing had changed."""
+
+    revision: str | None
+    changes: list[Change]
+    skipped: list[Skipped]
+    deferred: list[bytes]
+    hooks: list[Any]
+
+
+class Difference(NamedTuple):
+    """The live tree against the index: what is to be committed, and rows that only need their new signature."""
+
+    changed: list[Finding]
+    refreshed: list[Row]
+    changes: list[Change]
+    skipped: list[Skipped]
+    deferred: list[bytes]
+    scope: tuple[bytes, ...]
+    touched: dict[bytes, bytes]  # lines of entries whose time alone is another than recorded
+
+
+def look(
+    host: Host, paths: Sequence[bytes] | None, spool: Spool | None, unpaced: Iterable[bytes] | None = ()
+) -> Difference:
+    """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing."""
+    scan = Scan(host, spool, unpaced=unpaced)
+    scope = host.rules.watches if paths is None else tuple(paths)
+    scan.run(scope)
+    if paths is None and host.index.get("rules") != host.rules.render():
+        scan.sweep_untracked()
+    changed, refreshed, differences, touched = [], [], [], {}
+    for finding in regroup(host, scan.findings):
+        row, entry = finding.row, finding.entry
+        line = render_entry(entry) if entry is not None else None
+        if row is not None and entry is not None and line is not None:
+            if line == row.line or parse_entry(row.line).essence() == entry.essence():
+                refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
+                touched[finding.path] = line
+                continue
+        changed.append(finding)
+        differences.append((finding.path, row.line if row is not None else None, line))
+    return Difference(changed, refreshed, merge(differences), scan.skipped, scan.deferred, scope, touched)
+
+
+def capture(
+    host: Host,
+    paths: Sequence[bytes] | None = None,
+    *,
+    cause: str,
+    message: str = "",
+    unpaced: Iterable[bytes] | None = (),
+    earlier_hooks: Sequence[Any] = (),
+) -> Captured:
+    """Record what changed below `paths` (None: everything watched) as one revision.
+
+    `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and are kept with the revision. Raise
+    HookFailed where a pre-capture hook says no, Refused where admission does.
+    """
+    with host.lock:
+        heal(host)
+        tip = tip_of(host)
+        spool = host.new_spool()
+        try:
+            difference = look(host, paths, spool, unpaced)
+            if not difference.changes:
+                _remember(host, difference, {})
+                return Captured(None, [], difference.skipped, difference.deferred, [])
+            hooks = _before(host, difference, cause, tip)
+            node = _commit(host, difference, spool, tip, cause, message, [*earlier_hooks, *hooks])
+        finally:
+            spool.close()
+    revision = node[:12]
+    hooks += _after(host, difference, cause, revision, message)
+    return Captured(revision, difference.changes, difference.skipped, difference.deferred, hooks)
+
+
+def _hook_payload(host: Host, difference: Difference, cause: str, message: str = "") -> dict[str, Any]:
+    return {"host": host.name, "cause": cause, "message": message, "changed": change_objects(difference.changes)}
+
+
+def _before(host: Host, difference: Difference, cause: str, tip: str) -> list[Any]:
+    results = host.hooks.run(
+        "pre-capture",
+        _hook_payload(host, difference, cause),
+        event="pre-capture",
+        host=host.name,
+        revision=tip[:12] or None,
+        root=host.tree.root.decode("utf-8", "surrogateescape"),
+        dry_run=False,
+        output=host.report.hook_output,
+        stop=True,
+    )
+    for result in results:
+        if result.exit != 0:
+            raise HookFailed(
+                f"the pre-capture hook {result.name} failed (exit {result.exit}); nothing was recorded",
+                hint="mend what it complains about, then run pacha capture",
+            )
+    return list(results)
+
+
+def _after(host: Host, difference: Difference, cause: str, revision: str, message: str) -> list[Any]:
+    return list(
+        host.hooks.run(
+            "post-capture",
+            {**_hook_payload(host, difference, cause, message), "revision": revision},
+            event="post-capture",
+            host=host.name,
+            revision=revision,
+            root=host.tree.root.decode("utf-8", "surrogateescape"),
+            dry_run=False,
+            output=host.report.hook_output,
+        )
+    )
+
+
+def _commit(
+    host: Host,
+    difference: Difference,
+    spool: Spool,
+    tip: str,
+    cause: str,
+    message: str,
+    hooks: Sequence[Any],
+) -> str:
+    """Make the revision and write the index; the full hash."""
+    contents, removed = _contents(difference.changed)
+    texts = _texts(host, difference)
+    rules = host.rules.render()
+    if host.index.get("rules") != rules:
+        texts[RULES] = rules
+    present = {**{path: blob.length for path, blob in contents.items()}, **_sizes(texts)}
+    removed += [path for path, text in texts.items() if not text]
+    now = host.now_ns()
+    seq = int(host.index.get("seq") or _last_seq(host)) + 1
+    kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
+    stamp = Stamp(host.name, host.machine, seq, now, cause, (), kept)
+    sizes: dict[bytes, int | None] = {**present, **dict.fromkeys(removed)}
+    reasons = judge(
+        Proposal([tip] if tip else [], "default", stamp, sizes), host=host.name, tip=tip, text_of=_lookup(host, texts)
+    )
+    if reasons:
+        raise Refused(f"this capture cannot be admitted: {reasons[0]}", hint="pacha doctor says more")
+    if not host.store.exists:
+        host.store.create()
+    text = clean_text(message) or summarise(cause, difference.changes)
+    draft = Draft(clean_author(host.author), text, stamp, sorted(present), sorted(removed))
+    done = 0
+
+    def supply(path: bytes) -> bytes:
+        nonlocal done
+        done += 1
+        host.report.progress("storing", done, len(present))
+        return spool.get(contents[path]) if path in contents else texts[path]
+
+    node = host.store.commit(draft, tip, supply)
+    values = {"tip": node.encode(), "changelog": host.store.signature(), "rules": rules, "seq": b"%d" % seq}
+    _remember(host, difference, values)
+    return node
+
+
+def _contents(changed: Sequence[Finding]) -> tuple[dict[bytes, Any], list[bytes]]:
+    """(blobs by store path of contents that are new, store paths of contents that go)."""
+    contents, removed = {}, []
+    for finding in changed:
+        had = finding.row is not None and parse_entry(finding.row.line).has_content
+        has = finding.entry is not None and finding.entry.has_content
+        if has and finding.data is not None:
+            contents[content_path(finding.path)] = finding.data
+        elif had and not has:
+            removed.append(content_path(finding.path))
+    return contents, [path for path in removed if path not in contents]
+
+
+def _texts(host: Host, difference: Difference) -> dict[bytes, bytes]:
+    """The new text of each directory's metadata that changes, empty where nothing is left of it."""
+    texts = {}
+    by_directory: dict[bytes, list[Finding]] = {}
+    for finding in difference.changed:
+        by_directory.setdefault(finding.directory, []).append(finding)
+    for directory, findings in by_directory.items():
+        lines = {name: row.line for name, row in host.index.rows(directory).items()}
+        for finding in findings:
+            if finding.entry is None:
+                lines.pop(finding.name, None)
+            else:
+                lines[finding.name] = render_entry(finding.entry)
+        texts[meta_path(directory)] = render_directory(lines)
+    return texts
+
+
+def _sizes(texts: dict[bytes, bytes]) -> dict[bytes, int]:
+    return {path: len(text) for path, text in texts.items() if text}
+
+
+def _lookup(host: Host, texts: dict[bytes, bytes]) -> Any:
+    """What admission sees of the line: the new texts, else what the index has of a directory."""
+    from pacha.core.names import meta_directory
+
+    def text_of(path: bytes) -> bytes | None:
+        if path in texts:
+            return texts[path] or None
+        rows = host.index.rows(meta_directory(path))
+        return render_directory({name: row.line for name, row in rows.items()}) or None
+
+    return text_of
+
+
+def _last_seq(host: Host) -> int:
+    return next((revision.stamp.seq for revision in host.store.history(limit=1)), 0)
+
+
+def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> None:
+    """Write the index: rows, what was skipped within the scope, and how often files change."""
+    rows = [
+        Row(f.directory, f.name, f.signature, f.inode, render_entry(f.entry))
+        for f in difference.changed
+        if f.entry is not None
+    ]
+    gone = [(f.directory, f.name) for f in difference.changed if f.entry is None]
+    kept = {(row.directory, row.name) for row in rows}
+    skipped: dict[bytes, str | None] = {
+        path: None for path in host.index.skipped() if any(is_below(path, top) for top in difference.scope)
+    }
+    skipped.update((item.path, item.reason) for item in difference.skipped)
+    now = host.now_ns()
+    paces = host.index.paces() if values else {}
+    noted = {
+        f.path: pace.render(pace.note(pace.parse(paces[f.path]) if f.path in paces else None, now))
+        for f in difference.changed
+        if values and f.row is not None and f.entry is not None and f.name != b"."
+    }
+    if rows or gone or difference.refreshed or skipped or values:
+        host.index.change(
+            rows=[*rows, *difference.refreshed],
+            removed=[key for key in gone if key not in kept],
+            values=values,
+            paces=noted,
+            skipped=skipped,
+        )
+
+
+def summarise(cause: str, changes: Sequence[Change]) -> str:
+    """A message for who gave none: `modify /etc/hosts`, `capture: 12 changes in /etc`."""
+    verbs = {"added": "add", "modified": "modify", "removed": "remove", "metadata": "change metadata of"}
+    shown = [change.path.decode("utf-8", "backslashreplace") for change in changes]
+    prefix = "" if cause == "capture" else f"{cause}: "
+    if len(changes) == 1:
+        return clean_text(f"{prefix}{verbs[changes[0].change]} {shown[0]}")
+    parts = shown[0].split("/")
+    for other in shown[1:]:
+        while parts and not (other + "/").startswith("/".join(parts) + "/"):
+            parts.pop()
+    return clean_text(f"{cause}: {len(changes)} changes in {'/'.join(parts) or '/'}")

@@ -1,0 +1,89 @@
+"""Confirm or undo: settle an operation that is kept only when somebody says so.
+
+Called by the verb `confirm`, by the detached timer (`confirm --expire`), by `heal` when a deadline has passed while nothing of Pacha ran, and by operations
+whose last hook failed. Undo goes by the images in the journal, so that it works whatever has become of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pacha.core.entry import render_entry
+from pacha.core.errors import NotFound
+from pacha.core.plan import Step
+from pacha.ops.capture import capture
+from pacha.ops.host import Host
+from pacha.ops.ports import Journal
+from pacha.ops.restore import live_state, outermost, perform, plan
+from pacha.ops.tip import tip_of
+
+
+def new_id(host: Host) -> str:
+    """A name for a journal that sorts by time and is easy to type."""
+    return f"{host.now_ns() // 1_000_000:x}"
+
+
+def waiting(host: Host) -> list[dict[str, Any]]:
+    """`{id, verb, target, deadline_ns}` of each operation that waits to be confirmed."""
+    if not host.journals.any():
+        return []
+    return [
+        {**journal.header, "deadline_ns": journal.state["deadline_ns"]}
+        for journal, complete in host.journals.all()
+        if complete and journal.state.get("deadline_ns") is not None
+    ]
+
+
+def confirm(host: Host, identity: str) -> dict[str, Any]:
+    """Keep what the operation did; its header. Raise NotFound where nothing of that name waits."""
+    from pacha.ops.heal import heal
+
+    with host.lock:
+        heal(host)
+        for journal, complete in host.journals.all():
+            if complete and journal.id == identity and journal.state.get("deadline_ns") is not None:
+                journal.discard()
+                return journal.header
+    raise NotFound(f"nothing waits for confirmation under {identity}", hint="it was confirmed or undone: see pacha log")
+
+
+def expire(host: Host, identity: str, sleep_until: Any) -> None:
+    """What the detached timer does: wait for the deadline, then let `heal` undo what nobody confirmed."""
+    from pacha.ops.heal import heal
+
+    if sleep_until(identity):
+        heal(host)
+
+
+def undo(host: Host, journal: Journal, why: str) -> None:
+    """Put everything the journal's plan changed back as it was, capture it, and remove the journal."""
+    with host.lock:
+        tip_of(host)
+        scope = outermost([step.path for step in journal.steps])
+        capture(host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None)
+        live, difference = live_state(host, scope)
+        touched = {step.path for step in journal.steps}
+        before = {step.path: render_entry(step.before) for step in journal.steps if step.before is not None}
+        present = {path: line for path, line in live.items() if path in touched}
+        planned = plan(host, present, before, difference, lambda path, entry: path in touched)
+        images = {step.path: step.before_data for step in journal.steps}
+
+        def contents(steps: Sequence[Step]) -> Iterator[bytes | None]:
+            for step in steps:
+                blob = images.get(step.path)
+                yield journal.get(blob) if blob is not None else None
+
+        if planned.steps:
+            again = host.journals.new(new_id(host) + "u")
+            header = {**journal.header, "id": again.id, "verb": "undo"}
+            results = perform(host, again, planned, header, contents)
+            for result in results:
+                if not result.ok:
+                    shown = result.step.path.decode("utf-8", "backslashreplace")
+                    host.report.note(f"could not be undone: {shown}: {result.reason}")
+            again.discard()
+        journal.discard()
+        message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
+        capture(host, scope, cause="undo", message=message, unpaced=None)
+        host.report.note(message)

@@ -1,0 +1,120 @@
+"""Doctor: small named checks of everything that Pacha stands on, each with the mend.
+
+Called by the verb. It changes nothing and stops at nothing: a check that fails, whatever fails in it, is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pacha.core.errors import PachaError
+from pacha.ops.history import newest
+from pacha.ops.host import Host
+
+OK, WARNING, BAD = "ok", "warning", "bad"
+_YEAR_NS = 365 * 86_400 * 1_000_000_000
+_LITTLE_SPACE = 100_000_000
+
+
+class Check(NamedTuple):
+    """One check; `mend` is what to run or change, empty where all is well."""
+
+    name: str
+    state: str
+    words: str
+    mend: str = ""
+
+
+def doctor(host: Host) -> list[Check]:
+    """Run all checks that concern a host whose configuration could be read."""
+    checks = []
+    for name, work in _CHECKS.items():
+        try:
+            checks += [Check(name, *found) for found in work(host)]
+        except (PachaError, OSError) as problem:
+            checks.append(Check(name, BAD, str(problem), getattr(problem, "hint", "")))
+    return checks
+
+
+def _state(host: Host) -> list[tuple[str, ...]]:
+    status = os.stat(host.state)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        return [(BAD, f"{host.state} can be read by others (mode {mode:04o})", f"chmod 0700 {host.state}")]
+    return [(OK, f"{host.state} is private")]
+
+
+def _space(host: Host) -> list[tuple[str, ...]]:
+    figures = os.statvfs(host.state)
+    free = figures.f_bavail * figures.f_frsize
+    if free < _LITTLE_SPACE:
+        return [(BAD, f"{free // 1_000_000} MB free for {host.state}", "free some space: captures stop when it is full")]
+    return [(OK, f"{free // 1_000_000:,} MB free for {host.state}")]
+
+
+def _store(host: Host) -> list[tuple[str, ...]]:
+    if not host.store.exists:
+        return [(WARNING, "nothing has been captured yet", "pacha watch /etc")]
+    last = newest(host)
+    if last is None:
+        return [(WARNING, "the store has no revision", "pacha capture")]
+    if last.stamp.host != host.name:
+        mend = f'host = "{last.stamp.host}" in the configuration, or another state folder'
+        return [(BAD, f"the store is of host {last.stamp.host}, this host is {host.name}", mend)]
+    if last.stamp.machine != host.machine:
+        return [(WARNING, "the last revision was made on another machine: a clone, or a restored disk?", "")]
+    return [(OK, f"{last.position + 1} revisions, the last {last.id}")]
+
+
+def _clock(host: Host) -> list[tuple[str, ...]]:
+    last = newest(host) if host.store.exists else None
+    now = host.now_ns()
+    if last is not None and last.stamp.time_ns > now:
+        return [(WARNING, "the last revision is in the future: the clock was wrong then, or is now", "check the clock")]
+    if last is not None and now - last.stamp.time_ns > 10 * _YEAR_NS:
+        return [(WARNING, "the last revision is more than ten years old", "check the clock")]
+    return [(OK, "the clock goes on from the last revision")]
+
+
+def _left_behind(host: Host) -> list[tuple[str, ...]]:
+    if host.store.exists and host.store.is_abandoned:
+        return [(WARNING, "a transaction was abandoned", "any pacha capture undoes it")]
+    if host.journals.any():
+        return [(WARNING, "an operation waits to be confirmed, or was interrupted", "pacha status tells which")]
+    return [(OK, "nothing was left behind by a killed process")]
+
+
+def _watches(host: Host) -> list[tuple[str, ...]]:
+    if not host.config.watch:
+        return [(WARNING, "nothing is watched", "pacha watch /etc")]
+    found = []
+    for path in host.config.watch:
+        shown = path.decode("utf-8", "backslashreplace")
+        status = host.tree.lstat(path)
+        if status is None:
+            found.append((WARNING, f"{shown} does not exist", f"pacha unwatch {shown}, or make it"))
+        elif stat.S_ISLNK(status.st_mode):
+            found.append((WARNING, f"{shown} is a symbolic link: only the link is recorded", "watch what it points to"))
+        elif status.st_mode & 0o022 and not stat.S_ISLNK(status.st_mode) and not status.st_mode & stat.S_ISVTX:
+            found.append((WARNING, f"{shown} can be written by others than its owner", f"chmod go-w {shown}"))
+    return found or [(OK, f"{len(host.config.watch)} watched")]
+
+
+def _servers(host: Host) -> list[tuple[str, ...]]:
+    if host.config.servers:
+        return [(WARNING, "server is configured, but this version keeps the history on this machine only", "")]
+    return [(OK, "standalone: the history is on this machine only")]
+
+
+_CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
+    "state folder": _state,
+    "free space": _space,
+    "store": _store,
+    "clock": _clock,
+    "left behind": _left_behind,
+    "watches": _watches,
+    "servers": _servers,
+}

@@ -1,0 +1,66 @@
+"""Heal what a killed Pacha left behind, unasked: an abandoned transaction, half-written files, an operation that nobody confirmed.
+
+Called at the start of every command, under the lock where it can be had. It never guesses: live files are changed only by undoing
+an operation that was to be undone unless confirmed.
+"""
+
+from __future__ import annotations
+
+from pacha.core.errors import Busy
+from pacha.core.names import split
+from pacha.core.rules import is_temporary
+from pacha.ops.host import Host
+from pacha.ops.ports import Journal
+
+
+def heal(host: Host) -> None:
+    """Under the lock: mend the store, remove temporary files, settle journals."""
+    with host.lock:
+        if host.store.exists and (host.store.is_abandoned or host.store.has_lock) and host.store.recover():
+            host.report.note("an interrupted capture was undone; what it would have recorded is captured next")
+        if host.journals.any():
+            for journal, complete in list(host.journals.all()):
+                _settle(host, journal, complete)
+
+
+def heal_if_free(host: Host) -> None:
+    """The same for commands that only read: where another Pacha is at work there is nothing to heal."""
+    if host.journals.any() or (host.store.exists and host.store.is_abandoned):
+        try:
+            heal(host)
+        except Busy:
+            return
+
+
+def remove_temporaries(host: Host, journal: Journal) -> None:
+    """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them holds."""
+    for directory in sorted({split(step.path)[0] for step in journal.steps}):
+        try:
+            with host.tree.directory(directory) as parent:
+                for name in parent.names():
+                    if is_temporary(name):
+                        host.tree.workbench(parent).discard(name)
+        except OSError:
+            continue  # the directory itself is one that was to be made, or is gone
+
+
+def _settle(host: Host, journal: Journal, complete: bool) -> None:
+    if not complete:
+        journal.discard()
+        return
+    deadline = journal.state.get("deadline_ns")
+    if journal.state["state"] == "applying":
+        remove_temporaries(host, journal)
+        if deadline is None:
+            verb, target = journal.header["verb"], journal.header["target"]
+            journal.discard()
+            host.report.note(f"a {verb} to {target} was interrupted: each file is as it was or as it was to be; run it again")
+            return
+    elif deadline is not None and host.now_ns() < deadline:
+        return
+    if deadline is None:
+        journal.discard()
+        return
+    from pacha.ops.confirm import undo
+
+    undo(host, journal, "nobody confirmed it in time")

@@ -1,0 +1,68 @@
+"""One host as an operation sees it: its configuration, and the adapters through which it reaches the world.
+
+Made by `cli/session` (later by the agent and the server too) and handed to every operation. It holds no behaviour: what can be done is in
+the files named after the verbs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pacha.core.config import Config
+from pacha.core.rules import Rules
+from pacha.ops.ports import Hooks, Index, Journals, Lock, Spool, Store, Tree
+
+
+class Report(Protocol):
+    """Where an operation says what it is doing; what it results in, it returns."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the person: something was healed, or is out of the ordinary."""
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """`done` of `total` entries (None: not known)."""
+
+    def hook_output(self, hook: str, line: bytes) -> None:
+        """A line that a hook printed."""
+
+
+class Host:
+    """Everything an operation needs; see each type for what it does."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        machine: str,
+        author: str,
+        config: Config,
+        rules: Rules,
+        state: str,
+        tree: Tree,
+        store: Store,
+        index: Index,
+        hooks: Hooks,
+        lock: Lock,
+        journals: Journals,
+        new_spool: Callable[[], Spool],
+        now_ns: Callable[[], int],
+        detach: Callable[[list[str]], None],
+        report: Report,
+    ) -> None:
+        self.name = name
+        self.machine = machine
+        self.author = author
+        self.config = config
+        self.rules = rules
+        self.state = state
+        self.tree = tree
+        self.store = store
+        self.index = index
+        self.hooks = hooks
+        self.lock = lock
+        self.journals = journals
+        self.new_spool = new_spool
+        self.now_ns = now_ns
+        self.detach = detach
+        self.report = report

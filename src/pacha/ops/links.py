@@ -1,0 +1,44 @@
+"""Groups of hard links: which entries are names of one file.
+
+Called by capture, status and rollback on what a scan found, before it is compared with what the store has. A group is named by its first path among
+what is tracked, so that the same tree always gives the same lines. When a member comes or goes, the others' lines change with it, also
+where the scan did not look at them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from pacha.core.entry import parse_entry
+from pacha.core.names import join
+from pacha.ops.host import Host
+from pacha.ops.scan import Finding
+
+
+def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
+    """The findings with the group of each file set, and one more for every other member whose line must change."""
+    members: dict[bytes, dict[bytes, Finding | None]] = defaultdict(dict)
+    found = {(finding.directory, finding.name) for finding in findings}
+    for finding in findings:
+        if finding.inode is not None:
+            members[finding.inode][finding.path] = finding
+        if finding.row is not None and finding.row.inode is not None:
+            members[finding.row.inode].setdefault(finding.path, None)
+    if not members:
+        return findings
+    changed = [finding for finding in findings if finding.inode is None]
+    for inode, group in members.items():
+        others = [row for row in host.index.links(inode) if (row.directory, row.name) not in found]
+        paths = [path for path, finding in group.items() if finding is not None]
+        paths += [join(row.directory, row.name) for row in others]
+        first = min(paths) if len(paths) > 1 else None
+        for finding in group.values():
+            if finding is not None and finding.entry is not None:
+                changed.append(finding._replace(entry=finding.entry._replace(link=first)))
+        for row in others:
+            entry = parse_entry(row.line)
+            if entry.link != first:
+                changed.append(
+                    Finding(row.directory, row.name, row, entry._replace(link=first), row.signature, inode)
+                )
+    return changed

@@ -1,0 +1,147 @@
+"""Restore: from a desired state of some paths to a plan, and from the plan to live files, a settled journal and a revision.
+
+Called by rollback and by undo (confirm, failed hooks); rebuild and push will call it too. What is there now is captured before anything is touched, and
+the outcome afterwards, so nothing is lost by going back. It asks nobody and knows no verb's own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pacha.core import acl
+from pacha.core.entry import Entry, parse_entry, render_entry
+from pacha.core.names import is_below, join, split
+from pacha.core.plan import Step, build
+from pacha.ops.apply import Apply, Done
+from pacha.ops.capture import Difference, look
+from pacha.ops.host import Host
+from pacha.ops.scan import live_line
+from pacha.ops.ports import Journal
+from pacha.ops.told import path_object
+
+Contents = Callable[[Sequence[Step]], Iterator[bytes | None]]
+
+
+class Planned(NamedTuple):
+    """A plan, and what must be said of it: `notes` by path where an owner had to be replaced by a number."""
+
+    steps: list[Step]
+    notes: dict[bytes, str]
+
+
+def outermost(paths: Sequence[bytes]) -> list[bytes]:
+    """The paths without those that lie below another of them."""
+    kept: list[bytes] = []
+    for path in sorted(set(paths)):
+        if not any(is_below(path, other) for other in kept):
+            kept.append(path)
+    return kept
+
+
+def live_state(host: Host, scope: Sequence[bytes]) -> tuple[dict[bytes, bytes], Difference]:
+    """(`{path: line}` of what is there now within `scope`, the look that told). An unread entry has its last known line."""
+    difference = look(host, scope, None, None)
+    lines: dict[bytes, bytes] = {}
+    for top in scope:
+        for directory in host.index.directories(top):
+            for name, row in host.index.rows(directory).items():
+                if is_below(join(directory, name), top):
+                    lines[join(directory, name)] = live_line(row)
+        row = host.index.row(*split(top))
+        if row is not None:
+            lines[top] = live_line(row)
+    lines.update(difference.touched)
+    for change in difference.changes:
+        if change.after is None:
+            lines.pop(change.path, None)
+        else:
+            lines[change.path] = render_entry(change.after)
+    return lines, difference
+
+
+def plan(
+    host: Host,
+    live: Mapping[bytes, bytes],
+    desired: Mapping[bytes, bytes],
+    difference: Difference,
+    may_remove: Callable[[bytes, Entry], bool],
+) -> Planned:
+    """The steps from the live lines to the desired ones, owners as this machine has them."""
+    unread = [item.path for item in difference.skipped if item.failed]
+    notes: dict[bytes, str] = {}
+    actual_entries, desired_entries = {}, {}
+    for path in live.keys() | desired.keys():
+        if live.get(path) == desired.get(path):
+            continue
+        if path in live:
+            actual_entries[path] = parse_entry(live[path])
+        if path in desired:
+            desired_entries[path], note = localise(host, parse_entry(desired[path]))
+            if note:
+                notes[path] = note
+    steps = build(actual_entries, desired_entries, may_remove)
+    checked = [
+        step._replace(refused="it cannot be read") if any(is_below(step.path, path) for path in unread) else step
+        for step in steps
+    ]
+    return Planned(checked, {step.path: notes[step.path] for step in checked if step.path in notes})
+
+
+def localise(host: Host, entry: Entry) -> tuple[Entry, str]:
+    """The entry with owners as this machine numbers and names them, and words where a name is missing here."""
+    known = host.tree.accounts
+    missing = known.missing(entry.user, entry.group)
+    uid, gid = known.user_number(entry.user, entry.uid), known.group_number(entry.group, entry.gid)
+    lists = [
+        words and acl.to_words(acl.to_binary(words, known.user_number, known.group_number), known.user, known.group)
+        for words in (entry.acl, entry.default_acl)
+    ]
+    there = entry._replace(
+        uid=uid, user=known.user(uid), gid=gid, group=known.group(gid), acl=lists[0], default_acl=lists[1]
+    )
+    return there, f"{' and '.join(missing)} is missing here: the number was used" if missing else ""
+
+
+def perform(
+    host: Host,
+    journal: Journal,
+    planned: Planned,
+    header: dict[str, Any],
+    contents: Contents,
+    deadline_ns: int | None = None,
+) -> list[Done]:
+    """Journal the plan, do it, and mark it applied."""
+    work = Apply(host, journal, planned.steps)
+    try:
+        work.prepare(header, contents, deadline_ns)
+    except BaseException:
+        journal.discard()
+        raise
+    results = work.run()
+    journal.mark("applied")
+    return [
+        done._replace(reason=planned.notes[done.step.path]) if done.ok and done.step.path in planned.notes else done
+        for done in results
+    ]
+
+
+def step_objects(results: Sequence[Done]) -> list[dict[str, Any]]:
+    """`[{action, path, ok, reason}]` of the contract."""
+    return [
+        {"action": d.step.action, **path_object(d.step.path), "ok": d.ok, "reason": d.reason or d.step.reason}
+        for d in results
+    ]
+
+
+def planned_objects(planned: Planned) -> list[dict[str, Any]]:
+    """The same of a plan that was not done."""
+    return [
+        {
+            "action": step.action,
+            **path_object(step.path),
+            "ok": not step.refused,
+            "reason": step.refused or planned.notes.get(step.path) or step.reason,
+        }
+        for step in planned.steps
+    ]

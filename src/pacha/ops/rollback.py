@@ -1,0 +1,163 @@
+"""Rollback: bring paths on this host back to an earlier revision.
+
+Called by the verb. The plan is made under the lock, shown without it (a person may think for an hour while changes go on being captured), and made again before it
+is done: only what was shown is done. History is never rewritten: the outcome is one more revision.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pacha.core.entry import Entry
+from pacha.core.errors import HookFailed, NotFound
+from pacha.core.names import content_path, is_below
+from pacha.core.plan import Step
+from pacha.core.revision import Revision
+from pacha.core.rules import Rules
+from pacha.ops.apply import Done
+from pacha.ops.capture import capture
+from pacha.ops.confirm import new_id, undo
+from pacha.ops.heal import heal
+from pacha.ops.history import entries_at, resolve
+from pacha.ops.host import Host
+from pacha.ops.restore import Planned, live_state, outermost, perform, plan, planned_objects
+from pacha.ops.tip import rules_at, tip_of
+
+
+class RolledBack(NamedTuple):
+    """The outcome; `confirm` is the id to confirm, empty where nothing waits for that."""
+
+    target: Revision
+    revision: str | None
+    results: list[Done]
+    planned: Planned
+    hooks: list[Any]
+    seconds: float
+    confirm: str
+
+
+def rollback(
+    host: Host,
+    paths: Sequence[bytes],
+    to: str,
+    *,
+    dry_run: bool,
+    approve: Callable[[Revision, Planned], bool],
+    confirm_ns: int | None = None,
+) -> RolledBack | None:
+    """Bring `paths` (resolved host paths) back to the revision `to`.
+
+    `approve` sees each plan before it is done; None is returned where it said no. With `confirm_ns` the outcome is undone after that time unless it is
+    confirmed. Raise NotFound for a path or revision that is not there, HookFailed where a hook stopped or undid it.
+    """
+    started = time.monotonic()
+    shown: list[Step] | None = None
+    while True:
+        with host.lock:
+            heal(host)
+            tip_of(host)
+            target = resolve(host, to)
+            planned = make_plan(host, outermost(paths), target)
+            if not planned.steps or dry_run or planned.steps == shown:
+                if planned.steps and not dry_run:
+                    return _do(host, outermost(paths), target, planned, confirm_ns, started)
+                approve(target, planned)
+                return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
+        if not approve(target, planned):
+            return None
+        shown = planned.steps
+
+
+def make_plan(host: Host, scope: Sequence[bytes], target: Revision) -> Planned:
+    """The plan for `scope`. What the rules leave out today, or left out then, is left alone."""
+    for path in scope:
+        _refuse_untracked(host, path)
+    live, difference = live_state(host, scope)
+    desired: dict[bytes, bytes] = {}
+    for path in scope:
+        desired.update(entries_at(host, target.position, path))
+    text = rules_at(host, target.position)
+    then = Rules.parse(text) if text else host.rules
+
+    def is_meant(path: bytes) -> bool:
+        """Pacha's own configuration goes back only when it is named."""
+        own = [own for own in host.rules.own if is_below(path, own)]
+        return not own or any(is_below(path, top) and is_below(top, own[0]) for top in scope)
+
+    def may_remove(path: bytes, entry: Entry) -> bool:
+        return is_meant(path) and then.covers(path, entry.kind == b"dir")
+
+    wanted = {
+        path: line
+        for path, line in desired.items()
+        if is_meant(path) and host.rules.covers(path, line.startswith(b"dir\t"))
+    }
+    present = {path: line for path, line in live.items() if is_meant(path)}
+    return plan(host, present, wanted, difference, may_remove)
+
+
+def _refuse_untracked(host: Host, path: bytes) -> None:
+    shown = path.decode("utf-8", "backslashreplace")
+    if path == b"/" or host.rules.watch_of(path) is not None:
+        return
+    raise NotFound(f"{shown} is not watched", hint=f"pacha watch {shown}, or name a path that pacha status lists")
+
+
+def _do(
+    host: Host, scope: Sequence[bytes], target: Revision, planned: Planned, confirm_ns: int | None, started: float
+) -> RolledBack:
+    def run(moment: str, **more: object) -> list[Any]:
+        payload = {"host": host.name, "target": target.id, "steps": planned_objects(planned), **more}
+        return list(
+            host.hooks.run(
+                moment,
+                payload,
+                event=moment,
+                host=host.name,
+                revision=target.id,
+                root=host.tree.root.decode("utf-8", "surrogateescape"),
+                dry_run=False,
+                output=host.report.hook_output,
+                stop=moment != "on-failure",
+            )
+        )
+
+    hooks: list[Any] = []
+    for moment in ("check", "pre-rollback"):
+        hooks += run(moment)
+        if hooks and hooks[-1].exit != 0:
+            run("on-failure", failed=hooks[-1].name)
+            problem = f"the {moment} hook {hooks[-1].name} failed (exit {hooks[-1].exit}); nothing was changed"
+            raise HookFailed(problem, hint="mend what it complains about, then run the rollback again")
+    capture(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
+    journal = host.journals.new(new_id(host))
+    deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
+    if deadline is not None:
+        host.detach(["confirm", "--expire", journal.id])
+    header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id, "made_ns": host.now_ns()}
+    results = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
+    hooks += run("post-rollback")
+    if hooks and hooks[-1].exit != 0:
+        undo(host, journal, f"the post-rollback hook {hooks[-1].name} failed")
+        run("on-failure", failed=hooks[-1].name)
+        problem = f"the post-rollback hook {hooks[-1].name} failed (exit {hooks[-1].exit}); everything was put back"
+        raise HookFailed(problem, hint="pacha log shows both states")
+    outcome = capture(
+        host, scope, cause="rollback", message=f"rollback to {target.id}", unpaced=None, earlier_hooks=hooks
+    )
+    if deadline is None:
+        journal.discard()
+    seconds = time.monotonic() - started
+    return RolledBack(target, outcome.revision, results, planned, hooks, seconds, "" if deadline is None else journal.id)
+
+
+def _contents(host: Host, target: Revision, steps: Sequence[Step]) -> Iterator[bytes | None]:
+    """Each step's content as it was at the target; None where the store has none."""
+    stored = [content_path(step.path) for step in steps]
+    files = host.store.files(target.position, stored) if stored else {}
+    there = [(path, files[path]) for path in stored if path in files]
+    found = iter(host.store.contents(there))
+    for path in stored:
+        yield next(found) if path in files else None

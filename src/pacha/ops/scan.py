@@ -1,0 +1,258 @@
+"""The scan: what of the live tree is not as the index has it.
+
+Called by capture, status, verify and rollback. It reads and compares; it commits nothing and writes no index. Three things are never
+taken for a deletion: an entry that cannot be read, one that vanished or changed its kind under our hands, and a directory on another
+file system. They keep their last version and are listed as skipped.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pacha.core import pace
+from pacha.core.entry import FILE, Entry, parse_entry, render_entry
+from pacha.core.names import is_below, join, split
+from pacha.core.tracked import Blob, Reading, Row, Skipped, Vanished
+from pacha.ops.host import Host
+from pacha.ops.ports import Directory, Spool
+
+if TYPE_CHECKING:
+    from os import stat_result
+
+_ATTEMPTS = 3
+# Timestamps move on in steps of up to 10 ms: a file changed within the same step looks unchanged. Coarse ones have whole seconds.
+_STEP_NS, _COARSE_STEP_NS = 20_000_000, 2_100_000_000
+_SECOND = 1_000_000_000
+_PROGRESS_EVERY = 250
+_SIGNATURE = struct.Struct("<qqIIIqqqq")
+
+
+class Finding(NamedTuple):
+    """An entry that is not as the index has it: `row` is None for a new one, `entry` for one that is gone."""
+
+    directory: bytes
+    name: bytes
+    row: Row | None
+    entry: Entry | None
+    signature: bytes = b""
+    inode: bytes | None = None
+    data: Blob | None = None
+
+    @property
+    def path(self) -> bytes:
+        """The entry's path."""
+        return join(self.directory, self.name)
+
+
+class Scan:
+    """One pass over some paths; the results are attributes."""
+
+    def __init__(self, host: Host, spool: Spool | None = None, *, unpaced: Iterable[bytes] | None = ()) -> None:
+        """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too often; None: all are."""
+        self.findings: list[Finding] = []
+        self.skipped: list[Skipped] = []
+        self.deferred: list[bytes] = []
+        self.count = 0
+        self._host = host
+        self._spool = spool
+        self._now = host.now_ns()
+        self._paces = {} if unpaced is None else self._overdue(set(unpaced))
+        self._visited: set[bytes] = set()
+        self._kept: list[bytes] = []
+        self._named = set(host.config.watch)
+
+    def _overdue(self, unpaced: set[bytes]) -> set[bytes]:
+        """The paths that must wait."""
+        paces = self._host.index.paces()
+        return {path for path, text in paces.items() if path not in unpaced and not pace.due(pace.parse(text), self._now)}
+
+    # -- the walk ---------------------------------------------------------------------------------------------
+
+    def run(self, paths: Sequence[bytes]) -> None:
+        """Look at each path, which must be tracked, and everything below it."""
+        for path in paths:
+            try:
+                status = self._host.tree.lstat(path)
+            except OSError as problem:
+                self._keep(path, f"unreadable: {problem.strerror}")
+                continue
+            if status is None or not stat.S_ISDIR(status.st_mode):
+                self._sweep(path)
+            directory, name = split(path)
+            if path != b"/" and (status is None or stat.S_ISDIR(status.st_mode)):
+                self._gone(self._host.index.row(directory, name))
+            elif path != b"/" and status is not None:
+                self._single(directory, name, status)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                self._walk(path)
+                self._sweep(path)
+
+    def sweep_untracked(self) -> None:
+        """After the rules have changed: what no watch covers any more goes from the store."""
+        for directory in self._host.index.directories(b"/"):
+            for row in self._host.index.rows(directory).values():
+                if self._host.rules.watch_of(join(directory, row.name)) is None:
+                    self._gone(row)
+
+    def _single(self, directory: bytes, name: bytes, status: stat_result) -> None:
+        try:
+            with self._host.tree.directory(directory) as parent:
+                self._entry(parent, name, status, self._host.index.row(directory, name))
+        except OSError as problem:
+            self._keep(join(directory, name), f"unreadable: {problem.strerror}")
+
+    def _walk(self, top: bytes) -> None:
+        """Directories from a stack, not by recursion: depth costs neither descriptors nor Python's stack."""
+        pending: list[tuple[bytes, int | None]] = [(top, None)]
+        while pending:
+            path, device = pending.pop()
+            try:
+                with self._host.tree.directory(path) as directory:
+                    if self._enter(directory, device):
+                        below = self._entries(directory)
+                        inner = directory.stat.st_dev
+                        pending.extend((join(path, name), inner) for name in reversed(below))
+            except OSError as problem:
+                if self._is_still_there(path):
+                    self._keep(path, f"unreadable: {problem.strerror}")
+
+    def _is_still_there(self, path: bytes) -> bool:
+        """A directory that could not be opened: False only where its parent says that it is gone."""
+        try:
+            return self._host.tree.lstat(path) is not None
+        except OSError:
+            return True
+
+    def _enter(self, directory: Directory, device: int | None) -> bool:
+        """Take the directory's own entry; False where its contents are another file system's."""
+        rows = self._host.index.rows(directory.path)
+        self._visited.add(directory.path)
+        self._read_self(directory, rows.get(b"."))
+        crossing = device is not None and directory.stat.st_dev != device
+        if crossing and not self._host.config.cross_filesystems and directory.path not in self._named:
+            self._keep(directory.path, "another file system is mounted here: watch it by its own path", failed=False)
+            return False
+        return True
+
+    def _entries(self, directory: Directory) -> list[bytes]:
+        """Look at all entries of a directory but its subdirectories, whose names are returned."""
+        rules = self._host.rules
+        rows = self._host.index.rows(directory.path)
+        rows.pop(b".", None)
+        below = []
+        for name, status in directory.entries():
+            path = join(directory.path, name)
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if rules.refuses(directory.path, name, path, is_directory):
+                continue
+            if is_directory:
+                below.append(name)
+            else:
+                self._entry(directory, name, status, rows.pop(name, None))
+        for row in rows.values():
+            self._gone(row)
+        return below
+
+    # -- one entry --------------------------------------------------------------------------------------------
+
+    def _read_self(self, directory: Directory, row: Row | None) -> None:
+        self._counted()
+        if row is not None and row.signature == self._signature(directory.stat):
+            return
+        self._found(directory.path, b".", row, directory.read_self())
+
+    def _entry(self, directory: Directory, name: bytes, status: stat_result, row: Row | None) -> None:
+        self._counted()
+        if row is not None and row.signature and row.signature == _packed(status):
+            return
+        path = join(directory.path, name)
+        if row is not None and path in self._paces:
+            self.deferred.append(path)
+            return
+        for _ in range(_ATTEMPTS):
+            try:
+                reading = directory.read(name, status, self._host.rules.size)
+            except Vanished:
+                now = directory.lstat(name)
+                if now is None:
+                    self._gone(row)
+                    return
+                if stat.S_ISDIR(now.st_mode):
+                    break
+                status = now
+            except (OSError, ValueError) as problem:
+                self._keep(path, f"unreadable: {getattr(problem, 'strerror', None) or problem}")
+                return
+            else:
+                self._found(directory.path, name, row, reading)
+                return
+        self._keep(path, "replaced again and again while it was read")
+
+    def _found(self, directory: bytes, name: bytes, row: Row | None, reading: Reading) -> None:
+        entry, data = reading.entry, None
+        path = join(directory, name)
+        if reading.data is not None and self._spool is not None:
+            known = parse_entry(row.line) if row is not None else None
+            if known is None or known.sha256 != entry.sha256 or not known.has_content:
+                data = self._spool.put(reading.data)
+        if entry.unstable:
+            self.skipped.append(Skipped(path, "unstable: it changed while it was read; captured as last read", True))
+        elif entry.kind == FILE and entry.size is not None:
+            self.skipped.append(Skipped(path, "larger than max_file_size: metadata and digest only", False))
+        several = entry.kind == FILE and reading.stat.st_nlink > 1
+        inode = b"%d:%d" % (reading.stat.st_dev, reading.stat.st_ino) if several else None
+        signature = b"" if entry.unstable else self._signature(reading.stat)
+        self.findings.append(Finding(directory, name, row, entry, signature, inode, data))
+
+    def _signature(self, status: stat_result) -> bytes:
+        """The status packed; empty where the entry is so young that a later change might look the same."""
+        coarse = status.st_ctime_ns % _SECOND == 0 and status.st_mtime_ns % _SECOND == 0
+        step = _COARSE_STEP_NS if coarse else _STEP_NS
+        return b"" if status.st_ctime_ns > self._now - step else _packed(status)
+
+    def _gone(self, row: Row | None) -> None:
+        if row is not None:
+            self.findings.append(Finding(row.directory, row.name, row, None))
+
+    def _keep(self, path: bytes, reason: str, failed: bool = True) -> None:
+        self.skipped.append(Skipped(path, reason, failed))
+        self._kept.append(path)
+
+    def _sweep(self, top: bytes) -> None:
+        """Directories that the index has at or below `top` and the walk has not met are gone."""
+        for directory in self._host.index.directories(top):
+            if directory in self._visited or any(is_below(directory, kept) for kept in self._kept):
+                continue
+            for row in self._host.index.rows(directory).values():
+                self._gone(row)
+
+    def _counted(self) -> None:
+        self.count += 1
+        if self.count % _PROGRESS_EVERY == 0:
+            self._host.report.progress("reading", self.count, None)
+
+
+def live_line(row: Row) -> bytes:
+    """The row's line with the time that the entry has now: a touched file makes no revision, but a rollback brings its time back."""
+    if not row.signature or b"\tmtime=" not in row.line:
+        return row.line
+    mtime = _SIGNATURE.unpack(row.signature)[7]
+    entry = parse_entry(row.line)
+    return row.line if entry.mtime == mtime else render_entry(entry._replace(mtime=mtime))
+
+
+def _packed(status: stat_result) -> bytes:
+    return _SIGNATURE.pack(
+        status.st_dev & 0x7FFFFFFFFFFFFFFF,
+        status.st_ino & 0x7FFFFFFFFFFFFFFF,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_nlink,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )

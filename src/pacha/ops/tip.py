@@ -1,0 +1,84 @@
+"""Bring the index up to the store: whatever the index says of another line of revisions, or of another machine, is worthless.
+
+Called before every scan. The usual case costs one stat. A cold index takes its lines from the store's newest revision and keeps a
+signature only where the line is still the same, so what was committed by a process that died before it wrote the index makes
+no second revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pacha.core.entry import split_directory
+from pacha.core.errors import DamagedStore
+from pacha.core.names import META, meta_directory
+from pacha.core.rules import RULES
+from pacha.core.tracked import Row
+from pacha.ops.host import Host
+
+
+def tip_of(host: Host) -> str:
+    """The store's newest revision, empty where there is none, with the index made to agree with it."""
+    signature = host.store.signature()
+    if not signature:
+        if host.index.get("tip") or host.index.count():
+            host.index.replace([], _values(host, "", b"", b""))
+        return ""
+    if host.index.get("changelog") == signature and host.index.get("machine") == _place(host):
+        return (host.index.get("tip") or b"").decode()
+    tip = host.store.tip()
+    if tip != (host.index.get("tip") or b"").decode() or host.index.get("machine") != _place(host):
+        _reload(host, tip, signature)
+    else:
+        host.index.change(values={"changelog": signature})
+    return tip
+
+
+def lines_at(host: Host, position: int, prefixes: list[bytes]) -> dict[bytes, dict[bytes, bytes]]:
+    """`{directory: {name: line}}` of a revision, restricted to the given prefixes of store paths (all of `meta/` where none)."""
+    files = host.store.files(position, prefixes or [META + b"/"])
+    wanted = [(path, node) for path, node in files.items() if path.startswith(META + b"/")]
+    lines = {}
+    for (path, _), text in zip(wanted, host.store.contents(wanted), strict=True):
+        try:
+            lines[meta_directory(path)] = split_directory(text or b"")
+        except ValueError as problem:
+            raise DamagedStore(f"{path.decode('utf-8', 'replace')} cannot be read: {problem}") from problem
+    return lines
+
+
+def rules_at(host: Host, position: int) -> bytes:
+    """The text of the rules of a revision, empty where it has none."""
+    files = host.store.files(position, [RULES])
+    return next(host.store.contents([(RULES, files[RULES])]), b"") or b"" if RULES in files else b""
+
+
+def _reload(host: Host, tip: str, signature: bytes) -> None:
+    position = host.store.find(tip).position if tip else -1
+    same_place = host.index.get("machine") == _place(host)
+    lines = lines_at(host, position, []) if tip else {}
+    rows = list(_rows(host, lines, same_place))
+    host.index.replace(rows, _values(host, tip, signature, rules_at(host, position) if tip else b""))
+
+
+def _rows(host: Host, lines: dict[bytes, dict[bytes, bytes]], same_place: bool) -> Iterator[Row]:
+    for directory, names in lines.items():
+        known = host.index.rows(directory) if same_place else {}
+        for name, line in names.items():
+            row = known.get(name)
+            yield row if row is not None and row.line == line else Row(directory, name, b"", None, line)
+
+
+def _values(host: Host, tip: str, signature: bytes, rules: bytes) -> dict[str, bytes]:
+    return {
+        "format": (host.index.get("format") or b""),
+        "machine": _place(host),
+        "tip": tip.encode(),
+        "changelog": signature,
+        "rules": rules,
+    }
+
+
+def _place(host: Host) -> bytes:
+    """What a stat signature is worth something on: this machine and this root."""
+    return host.machine.encode() + b" " + host.tree.root

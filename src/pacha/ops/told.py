@@ -1,0 +1,50 @@
+"""Results as the JSON objects of the contract: what `--json` prints and what hooks read on stdin are the same words.
+
+Called by the verbs' printing and by the hooks' callers. A path that is not UTF-8 appears as `path_b64` instead of `path`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pacha.core.changes import Change
+from pacha.core.quantities import format_when
+from pacha.core.revision import Revision
+from pacha.core.tracked import Skipped
+
+
+def path_object(path: bytes) -> dict[str, Any]:
+    """`{path}`, or `{path_b64}` for one that is not UTF-8."""
+    try:
+        return {"path": path.decode("utf-8")}
+    except UnicodeDecodeError:
+        import base64
+
+        return {"path_b64": base64.b64encode(path).decode()}
+
+
+def change_objects(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """`[{path, change}]`."""
+    return [{**path_object(change.path), "change": change.change} for change in changes]
+
+
+def skipped_objects(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
+    """`[{path, reason, failed}]`."""
+    return [{**path_object(item.path), "reason": item.reason, "failed": item.failed} for item in skipped]
+
+
+def revision_object(revision: Revision, changes: Iterable[Change], host: str) -> dict[str, Any]:
+    """`{id, time, host, author, cause, message, who, paths}` and the full hash."""
+    return {
+        "id": revision.id,
+        "node": revision.node,
+        "time": format_when(revision.stamp.time_ns),
+        "host": revision.stamp.host or host,
+        "author": revision.author,
+        "cause": revision.stamp.cause,
+        "message": revision.message,
+        "who": list(revision.stamp.who),
+        "hooks": list(revision.stamp.hooks),
+        "paths": change_objects(changes),
+    }

@@ -1,0 +1,91 @@
+"""Verify: the store against itself, and the live files against the last revision.
+
+Called by the verb. It changes nothing. The store is checked by Mercurial's own verification; then every content of the last revision is read
+back and compared with the digest in its metadata line, which Mercurial knows nothing of. Live files are read again, whatever the index believes of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from pacha.core.changes import Change
+from pacha.core.entry import parse_entry
+from pacha.core.errors import DamagedStore
+from pacha.core.names import FILES, content_path, decode_path, join
+from pacha.core.tracked import Skipped
+from pacha.ops.capture import look
+from pacha.ops.heal import heal
+from pacha.ops.history import newest
+from pacha.ops.host import Host
+from pacha.ops.tip import lines_at, tip_of
+
+_AT_ONCE = 500
+
+
+class Verified(NamedTuple):
+    """`problems` concern the store; `live` are differences of live files from the last revision; `forgotten` have no content any more."""
+
+    revision: str | None
+    revisions: int
+    problems: list[str]
+    forgotten: list[bytes]
+    live: list[Change]
+    skipped: list[Skipped]
+
+
+def verify(host: Host) -> Verified:
+    """Check everything; problems are listed, not raised."""
+    with host.lock:
+        heal(host)
+        if not host.store.exists:
+            return Verified(None, 0, [], [], [], [])
+        problems, forgotten = list(host.store.verify()), []
+        last = None
+        try:
+            last = newest(host)
+            if last is not None:
+                more, forgotten = _contents(host, last.position)
+                problems += more
+        except DamagedStore as problem:
+            problems.append(str(problem))
+        if problems:
+            return Verified(last.id if last else None, last.position + 1 if last else 0, problems, forgotten, [], [])
+        tip_of(host)
+        # Nothing that the index believes counts here: every entry is read again.
+        host.index.change(rows=[
+            row._replace(signature=b"")
+            for directory in host.index.directories(b"/")
+            for row in host.index.rows(directory).values()
+        ])  # fmt: skip
+        difference = look(host, None, None, None)
+    revision = last.id if last else None
+    return Verified(revision, last.position + 1 if last else 0, [], forgotten, difference.changes, difference.skipped)
+
+
+def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
+    """(complaints, forgotten paths) of a revision's contents, each held against its metadata line."""
+    problems, forgotten = [], []
+    expected = {}
+    for directory, names in lines_at(host, position, []).items():
+        for name, line in names.items():
+            entry = parse_entry(line)
+            if entry.has_content:
+                expected[content_path(join(directory, name))] = entry.sha256
+    files = host.store.files(position, [FILES + b"/"])
+    for path in sorted(expected.keys() ^ files.keys()):
+        problems.append(f"{_shown(path)}: {'content without metadata' if path in files else 'metadata without content'}")
+    wanted = [(path, files[path]) for path in sorted(expected.keys() & files.keys())]
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = wanted[start : start + _AT_ONCE]
+        for (path, _), data in zip(part, host.store.contents(part), strict=True):
+            if data is None:
+                forgotten.append(decode_path(path.partition(b"/")[2]))
+            elif hashlib.sha256(data).hexdigest().encode() != expected[path]:
+                problems.append(f"{_shown(path)}: the stored content is not what was captured")
+        host.report.progress("verifying", min(start + _AT_ONCE, len(wanted)), len(wanted))
+    return problems, forgotten
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")

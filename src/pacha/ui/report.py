@@ -1,0 +1,68 @@
+"""What an operation says while it works: notes, a progress bar, the output of hooks. All of it on standard error.
+
+Made by `cli/session` and handed to the operations as their `Report`. The bar appears only on a terminal and only after a moment,
+so quick commands stay silent; rich is imported only then.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from pacha.ui.text import content_line, printable
+
+_PATIENCE = 0.4  # seconds of work before a bar is worth its flicker
+
+
+class Report:
+    """Notes and progress of one command."""
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self._quiet = quiet
+        self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
+        self._started = time.monotonic()
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def note(self, text: str) -> None:
+        """A sentence for the person."""
+        if not self._quiet:
+            self.finish()
+            sys.stderr.write(f"pacha: {printable(text)}\n")
+
+    def hook_output(self, hook: str, line: bytes) -> None:
+        """A line that a hook printed, under its name."""
+        if not self._quiet:
+            self.finish()
+            sys.stderr.write(f"  {hook}: {content_line(line)}\n")
+            sys.stderr.flush()
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Move the bar of `what`."""
+        if not self._bar_wanted or time.monotonic() - self._started < _PATIENCE:
+            return
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+        if what not in self._tasks:
+            for task in self._tasks.values():
+                self._bar.update(task, visible=False)
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._tasks.clear()
+            self._started = time.monotonic()
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

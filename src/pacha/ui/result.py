@@ -1,0 +1,32 @@
+"""The one JSON object that a command prints with `--json`, and the one sentence that an error becomes.
+
+Called by `cli/main` and the verbs. `docs/reference/json.md` documents every field.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pacha.core.errors import PachaError
+
+FORMAT = 1
+
+
+def print_object(values: dict[str, Any], ok: bool = True) -> None:
+    """Print `values` as one line of JSON on standard output, with `version` and `ok`."""
+    import json
+
+    sys.stdout.write(json.dumps({"version": FORMAT, "ok": ok, **values}, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: PachaError, as_json: bool) -> None:
+    """Say what went wrong: on standard error, or as a JSON object on standard output."""
+    if as_json:
+        print_object({"error": {"kind": error.kind, "message": str(error), "hint": error.hint}}, ok=False)
+        return
+    sys.stdout.flush()
+    sys.stderr.write(f"pacha: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"       {error.hint}\n")

@@ -1,0 +1,62 @@
+"""Plain words for people: paths that cannot harm a terminal, ages, colours where they are wanted.
+
+Called by the verbs' printing. It prints nothing itself. Colours are on where the stream is a terminal and `NO_COLOR` is not set (no-color.org).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
+CHANGE_COLOURS = {"added": "green", "modified": "yellow", "removed": "red", "metadata": "cyan"}
+STEP_COLOURS = {"create": "green", "replace": "yellow", "remove": "red", "metadata": "cyan", "link": "cyan"}
+
+
+def shown(path: bytes) -> str:
+    """A path as one line of harmless text: whatever is not printable, or not UTF-8, is escaped as in C."""
+    return printable(path.decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """Text without control characters, line breaks and direction marks, each escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape has it
+        return f"\\x{number - 0xDC00:02x}"
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or character.encode("unicode_escape").decode()
+
+
+def content_line(line: bytes) -> str:
+    """A line of a file for a terminal: tabs stay, other control characters are escaped."""
+    text = line.decode("utf-8", "surrogateescape")
+    return "\t".join(printable(part) for part in text.split("\t"))
+
+
+def use_colour(stream: object = None) -> bool:
+    """Whether to colour what goes to `stream` (default: standard output)."""
+    stream = sys.stdout if stream is None else stream
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())  # type: ignore[attr-defined]
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    """`text` in a colour, or as it is."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on and colour else text
+
+
+def clip(text: str, width: int) -> str:
+    """At most `width` characters, the cut marked; a width of 0 cuts nothing."""
+    return text if not width or len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 change`, `1,200 changes`."""
+    if count == 1:
+        return f"1 {word}"
+    many = word[:-1] + "ies" if word.endswith("ry") else word + "s"
+    return f"{count:,} {many}"

@@ -1,0 +1,147 @@
+"""Power cuts on an ext4 with a journal: what was acknowledged is there afterwards, and nothing needs mending."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.command import Result
+from tests.faults.kill import GROUP, Moments, kill
+from tests.faults.loopfs import LoopFs, loop_fs
+from tests.faults.shares import shares
+from tests.faults.world import World, facts, half_done, mean_seconds, other_state
+from tests.plainhg import StoreCopy
+
+pytestmark = [needs.loop, pytest.mark.fault]
+
+GRACE = 3.0  # seconds that a command may still take after its disk is gone
+
+
+def strike(world: World, disk: LoopFs, moments: Moments, *args: str | Path) -> tuple[Result, bool]:
+    """Run a command and cut the power during it; how it ended, and whether the cut met a running command."""
+    process = world.pacha.start(*args, "--json")
+    moments.await_next(process)
+    met = process.poll() is None
+    disk.cut_power()
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    kill(process, GROUP)
+    result = world.pacha.finish(process)
+    world.ledger.note(result)
+    disk.power_on()
+    return result, met
+
+
+def moments_of_transactions(world: World, span: float) -> Moments:
+    """Half of the instants lie within the time a transaction takes."""
+    transaction = world.pacha.store / ".hg" / "store" / "journal"
+    return Moments(world.random, span, transaction.exists, 0.03)
+
+
+@pytest.mark.parametrize("cuts", shares(40, 400))
+def test_cuts_during_captures(tmp_path: Path, cuts: int) -> None:
+    with loop_fs(tmp_path) as disk:
+        world = World.at(tmp_path / "world", state=disk.at / "pacha", seed=cuts)
+        moments = moments_of_transactions(world, mean_seconds(world.pacha, "capture"))
+        met = abandoned = 0
+        for number in range(cuts):
+            world.change()
+            met += strike(world, disk, moments, "capture")[1]
+            abandoned += (world.pacha.store / ".hg" / "store" / "journal").exists()
+            world.recovers("capture" if number % 2 else "status")
+            copy = StoreCopy(world.pacha.store, tmp_path / "copy")
+            assert world.ledger.lost(copy) == []
+            assert number % 5 or copy.complaints() == []
+        world.capture()
+        assert world.pacha.ok("status")["pending"] == []
+        world.ledger.check(world.pacha, tmp_path / "copy")
+        assert met > cuts // 3, "too few cuts met a running command"
+        assert moments.seen > cuts // 5, "too few cuts met a transaction"
+        print(
+            f"{cuts} cuts: {met} met a command, {moments.seen} a transaction, {abandoned} left one abandoned"
+        )
+
+
+@pytest.mark.parametrize("cuts", shares(6, 100))
+def test_cuts_during_first_captures(tmp_path: Path, cuts: int) -> None:
+    with loop_fs(tmp_path) as disk:
+        world = World.at(tmp_path / "world", state=disk.at / "pacha", seed=cuts)
+        for number in range(cuts):
+            many = tmp_path / "world" / f"many{number}"
+            for name in range(400):
+                (many / str(name % 20)).mkdir(parents=True, exist_ok=True)
+                (many / str(name % 20) / str(name)).write_text(f"{world.random.getrandbits(64)}\n")
+            strike(world, disk, moments_of_transactions(world, 0.6), "watch", many)
+            world.recovers("watch", many)
+            world.ledger.check(world.pacha, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("cuts", shares(8, 200))
+def test_cuts_during_rollbacks(tmp_path: Path, cuts: int) -> None:
+    """State and live files lie on the disk that dies; a rollback that said it was done is done."""
+    with loop_fs(tmp_path) as disk:
+        world = World.at(disk.at / "world", state=disk.at / "pacha", seed=cuts)
+        world.ledger.path = shutil.copy(world.ledger.path, tmp_path / "ledger")
+        states = [(world.ledger.revisions()[0], facts(world.tree))]
+        other_state(world.tree)
+        states.append((str(world.capture().revision), facts(world.tree)))
+        subprocess.run(["sync", "-f", str(disk.at)], check=True)
+        back = ("rollback", world.tree, "--to", states[0][0], "-y")
+        journal = world.pacha.state / "journal"
+        span = mean_seconds(world.pacha, *back, rounds=1)
+        moments = Moments(
+            random.Random(cuts), span * 1.2, lambda: journal.is_dir() and any(journal.iterdir()), span / 2
+        )
+        (old_id, old), (target, new) = states
+        for _ in range(cuts):
+            result, _ = strike(world, disk, moments, "rollback", world.tree, "--to", target, "-y")
+            live = {
+                path: fact
+                for path, fact in facts(world.tree).items()
+                if not Path(path).name.startswith(".pacha.")
+            }
+            assert half_done(old, new, live) == []
+            assert result.code != 0 or live == new, "a rollback that was done is not there"
+            world.recovers("status")
+            world.recovers("rollback", world.tree, "--to", target, "-y")
+            assert facts(world.tree) == new
+            world.ledger.check(world.pacha, tmp_path / "copy")
+            (old_id, old), (target, new) = (target, new), (old_id, old)
+
+
+def test_a_finished_rollback_outlives_a_cut(tmp_path: Path) -> None:
+    with loop_fs(tmp_path) as disk:
+        world = World.at(disk.at / "world", state=disk.at / "pacha")
+        first, before = world.ledger.revisions()[0], facts(world.tree)
+        other_state(world.tree)
+        subprocess.run(["sync", "-f", str(disk.at)], check=True)
+        done = world.pacha.run("rollback", world.tree, "--to", first, "-y", "--json")
+        disk.cut_power()
+        assert done.code == 0, done
+        disk.power_on()
+        assert facts(world.tree) == before
+        world.recovers("status")
+
+
+def test_this_harness_sees_what_mercurial_alone_loses(tmp_path: Path) -> None:
+    """Mercurial does not sync: a commit of plain hg must be lost here, or the cuts prove nothing."""
+    with loop_fs(tmp_path) as disk:
+        store = disk.at / "plain"
+        hg = [sys.executable, "-m", "mercurial", "--config", "ui.username=t", "--cwd", str(store)]
+        subprocess.run([*hg[:-2], "init", str(store)], check=True)
+        for name in ("one", "two"):
+            subprocess.run(["sync", "-f", str(disk.at)], check=True)
+            (store / name).write_text(name)
+            subprocess.run([*hg, "commit", "-q", "-A", "-m", name], check=True)
+        disk.cut_power()
+        disk.power_on()
+        told = subprocess.run([*hg, "log", "-T", "{desc}\n"], capture_output=True, text=True)
+        assert told.stdout.split() != ["two", "one"]

@@ -1,0 +1,102 @@
+"""Keep all reading and writing of live trees in src/pacha/adapters/files. Called by `make lint`.
+
+A path given to open, chmod or rename follows links in its parents, and a user who swaps a directory for a
+link makes root read or write elsewhere. adapters/files works beneath a descriptor of the watched root
+instead; everywhere else the calls below are refused, but in the modules of OWN_FILES, which touch only what
+no other user can write to.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+from sources import sources
+
+LIVE_TREES = "adapters/files/"
+
+# Path below src/pacha (a directory ends in /): whose files it opens by path.
+OWN_FILES = {
+    "adapters/config_file.py": "pacha.toml",
+    "adapters/hg/": "the store",
+    "adapters/hooks.py": "the hooks directory",
+    "adapters/index.py": "the index",
+    "adapters/journal.py": "the journal, in the state folder",
+    "adapters/lock.py": "the lock, in the state folder",
+    "adapters/spool.py": "contents between capture and store, in the state folder",
+    "adapters/state.py": "the state folder",
+}
+
+# Of os: what takes a path and follows its parents. Not stat and access: they neither read nor write content.
+OS_CALLS = frozenset(
+    """open chmod chown lchown chflags rename renames replace unlink remove removedirs mkdir makedirs rmdir
+    symlink link mkfifo mknod utime truncate setxattr removexattr getxattr listxattr readlink listdir
+    scandir walk fwalk chroot""".split()
+)
+# Modules whose every function works on paths.
+PATH_MODULES = frozenset({"shutil", "tempfile", "glob", "fileinput"})
+# Methods that only pathlib has; those of PATHLIB_METHODS are told from other types' by the import.
+PATH_METHODS = frozenset(
+    """read_text read_bytes write_text write_bytes touch rmdir mkdir symlink_to hardlink_to lchmod iterdir
+    rglob""".split()
+)
+PATHLIB_METHODS = frozenset({"open", "chmod", "rename", "replace", "unlink", "readlink", "glob", "walk"})
+
+
+def breaches(name: str, tree: ast.Module) -> list[str]:
+    """Every forbidden call in one file, as one line each."""
+    if name.startswith(LIVE_TREES) or any(
+        name.startswith(own) if own[-1] == "/" else name == own for own in OWN_FILES
+    ):
+        return []
+    names = imported_names(tree)
+    found = []
+    for node in ast.walk(tree):
+        # Not only calls: `remove = os.unlink` hides one.
+        if isinstance(node, ast.Name | ast.Attribute):
+            what = forbidden(node, names)
+            if what:
+                found.append(f"{name}:{node.lineno}: {what} belongs into {LIVE_TREES[:-1]}")
+    return found
+
+
+def imported_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported name stands for: {"o": "os", "mv": "os.rename"}."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def forbidden(node: ast.Name | ast.Attribute, names: dict[str, str]) -> str:
+    """The forbidden function that this expression names, or nothing."""
+    if isinstance(node, ast.Name):
+        what = names.get(node.id, f"builtins.{node.id}")
+    elif isinstance(node.value, ast.Name) and node.value.id in names:
+        what = f"{names[node.value.id]}.{node.attr}"
+    elif node.attr in PATH_METHODS or (node.attr in PATHLIB_METHODS and uses_pathlib(names)):
+        return f"Path.{node.attr}"
+    else:
+        return ""
+    module, _, function = what.partition(".")
+    if (
+        (module == "os" and function in OS_CALLS)
+        or (module in PATH_MODULES and function)
+        or what in {"builtins.open", "io.open", "io.FileIO"}
+    ):
+        return what.removeprefix("builtins.")
+    return ""
+
+
+def uses_pathlib(names: dict[str, str]) -> bool:
+    """Whether the file imports pathlib or something from it."""
+    return any(what.partition(".")[0] == "pathlib" for what in names.values())
+
+
+if __name__ == "__main__":
+    lines = [line for name, _, tree in sources() for line in breaches(name, tree)]
+    print("\n".join(lines) or "live trees: read and written in adapters/files only")
+    sys.exit(bool(lines))
