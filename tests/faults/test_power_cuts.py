@@ -89,7 +89,7 @@ def test_cuts_during_rollbacks(tmp_path: Path, cuts: int) -> None:
     """State and live files lie on the disk that dies; a rollback that said it was done is done."""
     with loop_fs(tmp_path) as disk:
         world = World.at(disk.at / "world", state=disk.at / "pacha", seed=cuts)
-        world.ledger.path = shutil.copy(world.ledger.path, tmp_path / "ledger")
+        world.ledger.path = Path(shutil.copy(world.ledger.path, tmp_path / "ledger"))
         states = [(world.ledger.revisions()[0], facts(world.tree))]
         other_state(world.tree)
         states.append((str(world.capture().revision), facts(world.tree)))

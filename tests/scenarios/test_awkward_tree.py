@@ -33,6 +33,12 @@ def prepare(arena: Path) -> tuple[Path, Path]:
     return arena / "live", arena / "twin"
 
 
+def same(twin: Path, live: Path) -> None:
+    """The oracle has nothing to say."""
+    differences = compare(twin, live)
+    assert not differences, "\n".join(differences)
+
+
 def comes_back(pacha: Pacha, arena: Path, damage: Callable[[], object]) -> None:
     """Watch, save, damage, roll back; then nothing may differ, inside or outside."""
     live, twin = arena / "live", arena / "twin"
@@ -43,8 +49,8 @@ def comes_back(pacha: Pacha, arena: Path, damage: Callable[[], object]) -> None:
     damage()
     answer = pacha.ok("rollback", live, "--to", first["revision"], "-y")
     assert [step for step in answer["steps"] if not step["ok"]] == []
-    assert compare(twin, live) == []
-    assert compare(arena / "outside twin", arena / "outside") == []
+    same(twin, live)
+    same(arena / "outside twin", arena / "outside")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_rolling_back_and_forth_keeps_both_states(pacha: Pacha, arena: Path) -> 
     comes_back(pacha, arena, lambda: wreck_and_save(pacha, live, arena))
     clear_flags(live)
     pacha.ok("rollback", live, "--to", (arena / "wrecked revision").read_text(), "-y")
-    assert compare(arena / "wrecked", live) == []
+    same(arena / "wrecked", live)
 
 
 def wreck_and_save(pacha: Pacha, live: Path, arena: Path) -> None:
@@ -96,7 +102,7 @@ def test_a_dry_run_changes_nothing(pacha: Pacha, arena: Path) -> None:
     save_twin(live, twin)
     planned = pacha.ok("rollback", live, "--to", first, "-n")
     assert planned["steps"]
-    assert compare(twin, live) == []
+    same(twin, live)
     done = pacha.ok("rollback", live, "--to", first, "-y")
     assert [said(step) for step in planned["steps"]] == [said(step) for step in done["steps"]]
 
@@ -127,7 +133,7 @@ def test_what_is_immutable_now_is_reported_and_the_rest_goes_on(pacha: Pacha, ar
     assert stuck.read_bytes() == b"edited, then locked\n"
     subprocess.run(["chattr", "-i", str(stuck)], check=True)
     pacha.ok("rollback", live, "--to", first, "-y")
-    assert compare(twin, live) == []
+    same(twin, live)
 
 
 @needs.root

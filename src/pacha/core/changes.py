@@ -75,6 +75,8 @@ def describe(before: Entry, after: Entry) -> list[str]:
     ):
         if old != new:
             words.append(f"{label} {old} → {new}")
+    if before.holes != after.holes:
+        words.append(f"holes {len(before.holes)} → {len(after.holes)}")
     if before.device != after.device:
         words.append("device number")
     words.extend(_attribute_words(dict(before.xattrs), dict(after.xattrs)))

@@ -51,13 +51,13 @@ class Entry(NamedTuple):
         return self.kind == FILE and self.size is None
 
     def essence(self) -> Entry:
-        """The entry without what alone is no change: the time and where the holes lie.
+        """The entry without what alone is no change: the time.
 
         The time of a file whose content was not even digested is all that tells of a change, so it stays.
         """
         if self.kind == FILE and self.sha256 is None:
             return self
-        return self._replace(mtime=None, holes=())
+        return self._replace(mtime=None)
 
     def same_content(self, other: Entry) -> bool:
         """Whether both are the same thing but for metadata (owner, mode, attributes, times)."""

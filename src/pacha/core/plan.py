@@ -37,12 +37,13 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
         return Step(CREATE, path, None, after, summary(after))
     if _settled(path, before, after):
         return None
-    reason = ", ".join(describe(before, after))
+    leads = after.link == path
+    reason = ", ".join(describe(before._replace(link=after.link) if leads else before, after))
     if not before.same_content(after):
         return Step(REPLACE, path, before, after, ", ".join(filter(None, ("content", reason))))
     if after.link is not None and after.link != path and before.link != after.link:
         return Step(LINK, path, before, after, reason)
-    if before.link is not None and after.link is None:
+    if (before.link is not None and after.link is None) or before.holes != after.holes:
         return Step(REPLACE, path, before, after, reason)
     return Step(METADATA, path, before, after, reason or "metadata")
 
@@ -50,10 +51,10 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
 def _settled(path: bytes, before: Entry, after: Entry) -> bool:
     """Whether only such things differ as no step of this path can change.
 
-    These are a file's holes, that it was unstable, and the links of the first of a group: its followers are linked to it.
+    These are that it was unstable, and the links of the first of a group: its followers are linked to it.
     """
     link = after.link if after.link == path else before.link
-    return before._replace(holes=after.holes, unstable=after.unstable, link=link) == after
+    return before._replace(unstable=after.unstable, link=link) == after
 
 
 def build(

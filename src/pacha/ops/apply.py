@@ -264,12 +264,12 @@ class Apply:
         directory, leader = split(step.after.link)
         with self._host.tree.directory(directory) as source:
             status, present = source.lstat(leader), parent.lstat(name)
-            if status is None or not stat.S_ISREG(status.st_mode):
+            if status is None or stat.S_ISDIR(status.st_mode):
                 return False, None
             same = present is not None and (present.st_dev, present.st_ino) == (status.st_dev, status.st_ino)
             if same:
                 return step.after.link in self._records, None
-            if source.read(leader, status, self._host.rules.size).entry.sha256 != step.after.sha256:
+            if not source.read(leader, status, self._host.rules.size).entry.same_content(step.after):
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
 

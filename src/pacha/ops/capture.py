@@ -80,6 +80,20 @@ def capture(
     cause: str,
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
+) -> Captured:
+    """Heal what was left behind, then `record`: what the verbs call."""
+    with host.lock:
+        heal(host)
+        return record(host, paths, cause=cause, message=message, unpaced=unpaced)
+
+
+def record(
+    host: Host,
+    paths: Sequence[bytes] | None = None,
+    *,
+    cause: str,
+    message: str = "",
+    unpaced: Iterable[bytes] | None = (),
     earlier_hooks: Sequence[Any] = (),
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
@@ -88,7 +102,6 @@ def capture(
     HookFailed where a pre-capture hook says no, Refused where admission does.
     """
     with host.lock:
-        heal(host)
         tip = tip_of(host)
         spool = host.new_spool()
         try:

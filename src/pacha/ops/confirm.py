@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pacha.core.entry import render_entry
-from pacha.core.errors import NotFound
+from pacha.core.errors import Busy, NotFound
 from pacha.core.plan import Step
-from pacha.ops.capture import capture
+from pacha.ops.capture import record
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
 from pacha.ops.restore import live_state, outermost, perform, plan
@@ -52,8 +52,11 @@ def expire(host: Host, identity: str, sleep_until: Any) -> None:
     """What the detached timer does: wait for the deadline, then let `heal` undo what nobody confirmed."""
     from pacha.ops.heal import heal
 
-    if sleep_until(identity):
-        heal(host)
+    while sleep_until(identity):
+        try:
+            heal(host)
+        except Busy:
+            continue
 
 
 def undo(host: Host, journal: Journal, why: str) -> None:
@@ -61,7 +64,7 @@ def undo(host: Host, journal: Journal, why: str) -> None:
     with host.lock:
         tip_of(host)
         scope = outermost([step.path for step in journal.steps])
-        capture(host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None)
+        record(host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None)
         live, difference = live_state(host, scope)
         touched = {step.path for step in journal.steps}
         before = {step.path: render_entry(step.before) for step in journal.steps if step.before is not None}
@@ -85,5 +88,5 @@ def undo(host: Host, journal: Journal, why: str) -> None:
             again.discard()
         journal.discard()
         message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
-        capture(host, scope, cause="undo", message=message, unpaced=None)
+        record(host, scope, cause="undo", message=message, unpaced=None)
         host.report.note(message)

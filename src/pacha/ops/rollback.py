@@ -17,7 +17,7 @@ from pacha.core.plan import Step
 from pacha.core.revision import Revision
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
-from pacha.ops.capture import capture
+from pacha.ops.capture import record
 from pacha.ops.confirm import new_id, undo
 from pacha.ops.heal import heal
 from pacha.ops.history import entries_at, resolve
@@ -131,7 +131,7 @@ def _do(
             run("on-failure", failed=hooks[-1].name)
             problem = f"the {moment} hook {hooks[-1].name} failed (exit {hooks[-1].exit}); nothing was changed"
             raise HookFailed(problem, hint="mend what it complains about, then run the rollback again")
-    capture(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
+    record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
@@ -144,7 +144,7 @@ def _do(
         run("on-failure", failed=hooks[-1].name)
         problem = f"the post-rollback hook {hooks[-1].name} failed (exit {hooks[-1].exit}); everything was put back"
         raise HookFailed(problem, hint="pacha log shows both states")
-    outcome = capture(
+    outcome = record(
         host, scope, cause="rollback", message=f"rollback to {target.id}", unpaced=None, earlier_hooks=hooks
     )
     if deadline is None:

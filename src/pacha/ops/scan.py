@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.core import pace
-from pacha.core.entry import FILE, Entry, parse_entry, render_entry
+from pacha.core.entry import DIRECTORY, FILE, Entry, parse_entry, render_entry
 from pacha.core.names import is_below, join, split
 from pacha.core.tracked import Blob, Reading, Row, Skipped, Vanished
 from pacha.ops.host import Host
@@ -202,7 +202,7 @@ class Scan:
             self.skipped.append(Skipped(path, "unstable: it changed while it was read; captured as last read", True))
         elif entry.kind == FILE and entry.size is not None:
             self.skipped.append(Skipped(path, "larger than max_file_size: metadata and digest only", False))
-        several = entry.kind == FILE and reading.stat.st_nlink > 1
+        several = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
         inode = b"%d:%d" % (reading.stat.st_dev, reading.stat.st_ino) if several else None
         signature = b"" if entry.unstable else self._signature(reading.stat)
         self.findings.append(Finding(directory, name, row, entry, signature, inode, data))
