@@ -84,10 +84,10 @@ class Racer:
             (self.spare / name).symlink_to(self.canary.at)
         for name in self.leaves:
             (self.spare / name).symlink_to(self.canary.at / name)
-        for folder, names, files_here in os.walk(place):
-            if Path(folder) != self.canary.at:
-                for name in [".", *[name for name in names if name != "canary"], *files_here]:
-                    os.chown(os.path.join(folder, name), USER, USER, follow_symlinks=False)
+        for top in (place, self.tree, self.spare):
+            os.chown(top, USER, USER)
+        for path in [*self.tree.rglob("*"), *self.spare.iterdir()]:
+            os.chown(path, USER, USER, follow_symlinks=False)
 
     @property
     def entries(self) -> int:

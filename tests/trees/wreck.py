@@ -180,26 +180,20 @@ class Wrecker:
         for key in os.listxattr(path, follow_symlinks=False):
             os.removexattr(path, key, follow_symlinks=False)
 
-    def fill_holes(self) -> None:
-        """Put zeros where nothing was: same bytes, more blocks."""
-        sparse = [path for path in self.entries(stat.S_IFREG) if _is_sparse(os.lstat(path))]
-        path = self.random.choice(sparse)
-        content = Path(os.fsdecode(path)).read_bytes()
-        Path(os.fsdecode(path)).write_bytes(content)
-
 
 ANY_TIME: tuple[Callable[[Wrecker], None], ...] = (
     Wrecker.edit, Wrecker.edit_in_secret, Wrecker.truncate, Wrecker.replace_by_save, Wrecker.delete, Wrecker.chmod,
     Wrecker.touch, Wrecker.rename, Wrecker.rename_over, Wrecker.swap, Wrecker.become_folder, Wrecker.become_symlink,
     Wrecker.become_file, Wrecker.become_fifo, Wrecker.there_and_back, Wrecker.retarget, Wrecker.add,
     Wrecker.add_hard_link, Wrecker.break_hard_link, Wrecker.join_by_hard_link, Wrecker.change_acl,
-    Wrecker.change_default_acl, Wrecker.change_xattrs, Wrecker.fill_holes,
+    Wrecker.change_default_acl, Wrecker.change_xattrs,
 )  # fmt: skip
 
 
 def wreck(root: Path, seed: int) -> int:
     """Damage the tree in random ways; answer how many blows fell. Inode flags are taken off first.
 
+    Holes are not filled with zeros: the content would be the same, which is all that Pacha records of it.
     A blow that misses (the tree by then holds no such entry, or it is not ours to change) is no error.
     """
     wrecker = Wrecker(root, seed)
@@ -216,10 +210,6 @@ def wreck(root: Path, seed: int) -> int:
         except (OSError, IndexError):
             continue
     return fallen
-
-
-def _is_sparse(status: os.stat_result) -> bool:
-    return status.st_blocks * 512 < status.st_size
 
 
 def _tool(*argv: str | bytes) -> None:

@@ -33,19 +33,19 @@ def run(session: Session, options: Namespace) -> int:
         raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see the plan")
     confirm_ns = parse_duration(options.confirm) if options.confirm else None
 
-    def approve(target: Revision, planned: Planned) -> bool:
+    def show(target: Revision, planned: Planned) -> None:
         session.report.finish()
         if not session.as_json:
             _print_plan(target, planned, options.verbose or options.dry_run)
-        if options.dry_run or options.yes or not planned.steps:
-            return True
-        sys.stderr.write(f"do {plural(len(planned.steps), 'step')}? [y/N] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    paths = session.resolve(options.paths)
     done = rollback(
-        session.host, paths, options.to, dry_run=options.dry_run, approve=approve, confirm_ns=confirm_ns
+        session.host,
+        session.resolve(options.paths),
+        options.to,
+        dry_run=options.dry_run,
+        show=show,
+        ask=None if options.yes else _ask,
+        confirm_ns=confirm_ns,
     )
     session.report.finish()
     if done is None:
@@ -56,6 +56,12 @@ def run(session: Session, options: Namespace) -> int:
     elif done.planned.steps and not options.dry_run:
         _print_outcome(session, done)
     return code
+
+
+def _ask() -> bool:
+    sys.stderr.write("do it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _code(done: RolledBack, dry_run: bool) -> int:

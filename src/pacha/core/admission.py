@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pacha.core.entry import DIRECTORY, parse_entry, split_directory
+from pacha.core.entry import DIRECTORY, check_entry, parse_entry, split_directory
 from pacha.core.names import FILES, META, decode_path, is_legal, meta_directory, meta_path, split
 from pacha.core.revision import Stamp
 
@@ -105,7 +105,7 @@ def _lines_of(
     if directory not in known:
         lines = split_directory(text_of(meta_path(directory)) or b"")
         for name, line in lines.items():
-            if (name == b".") != (parse_entry(line).kind == DIRECTORY):
+            if (name == b".") != (check_entry(line).kind == DIRECTORY):
                 raise ValueError("a directory's line stands in another place than its own")
         known[directory] = lines
     return known[directory]

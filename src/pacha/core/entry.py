@@ -14,6 +14,7 @@ before the second that precedes it: the sign belongs to the whole).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from pacha.core.names import decode, encode, escape, escape_all, unescape
@@ -89,11 +90,6 @@ def _pairs(text: bytes, separator: bytes) -> tuple[tuple[int, int], ...]:
     return tuple((int(a), int(b)) for a, _, b in (item.partition(separator) for item in text.split(b",")))
 
 
-def render(name: bytes, entry: Entry) -> bytes:
-    """The line for `entry` under `name` (`.` for the directory itself), without the newline."""
-    return (b"." if name == b"." else encode(name)) + b"\t" + render_entry(entry)
-
-
 def render_entry(entry: Entry) -> bytes:
     """The line without its name: what the index keeps."""
     fields = [entry.kind, b"mode=%04o" % entry.mode]
@@ -131,18 +127,9 @@ def _owner(text: bytes) -> tuple[bytes, int]:
     return unescape(name), int(number)
 
 
-def parse(line: bytes) -> tuple[bytes, Entry]:
-    """The name and entry of a line; raise ValueError for a line that `render` could not have made."""
-    encoded, tab, rest = line.partition(b"\t")
-    name = b"." if encoded == b"." else decode(encoded)
-    entry = parse_entry(rest)
-    if not tab or (name == b".") != (entry.kind == DIRECTORY):
-        raise ValueError("malformed metadata line")
-    return name, entry
-
-
+@lru_cache(maxsize=8192)
 def parse_entry(text: bytes) -> Entry:
-    """The entry of a line without its name; raise ValueError for one that `render_entry` could not have made."""
+    """The entry of a line without its name; raise ValueError for what is none. Whether it is in its one legal form: `check_entry`."""
     kind, *fields = text.split(b"\t")
     values = {}
     xattrs = []
@@ -178,7 +165,15 @@ def parse_entry(text: bytes) -> Entry:
         flags=values.get(b"flags", b""),
         unstable=b"unstable" in values,
     )
-    if kind not in KINDS or render_entry(entry) != text:
+    if kind not in KINDS:
+        raise ValueError("unknown kind of entry")
+    return entry
+
+
+def check_entry(text: bytes) -> Entry:
+    """The same, and raise ValueError as well for a text that `render_entry` could not have made: what admission asks."""
+    entry = parse_entry(text)
+    if render_entry(entry) != text:
         raise ValueError("metadata not in its one legal form")
     return entry
 

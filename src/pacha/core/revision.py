@@ -62,6 +62,20 @@ class Revision(NamedTuple):
         """The short hash that people see and type."""
         return self.node[:12]
 
+    def dump(self) -> bytes:
+        """As the index keeps the last one, without its files: so that `status` need not ask the store."""
+        import json
+
+        return json.dumps([self.position, self.node, self.author, self.message, self.stamp.encode().decode()]).encode()
+
+    @classmethod
+    def load(cls, text: bytes) -> Revision:
+        """Undo `dump`."""
+        import json
+
+        position, node, author, message, stamp = json.loads(text)
+        return cls(position, node, author, message, Stamp.decode(stamp.encode()), ())
+
 
 def mercurial_date(time_ns: int) -> int:
     """Whole seconds within what Mercurial can hold."""

@@ -16,7 +16,7 @@ from pacha.core.changes import Change, merge
 from pacha.core.entry import parse_entry, render_directory, render_entry
 from pacha.core.errors import HookFailed, Refused
 from pacha.core.names import content_path, is_below, meta_path
-from pacha.core.revision import Stamp, clean_author, clean_text
+from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
 from pacha.core.tracked import Draft, Row, Skipped
 from pacha.ops.heal import heal
@@ -24,7 +24,7 @@ from pacha.ops.host import Host
 from pacha.ops.links import regroup
 from pacha.ops.ports import Spool
 from pacha.ops.scan import Finding, Scan
-from pacha.ops.tip import tip_of
+from pacha.ops.tip import last_of, tip_of
 from pacha.ops.told import change_objects
 
 
@@ -176,7 +176,8 @@ def _commit(
     present = {**{path: blob.length for path, blob in contents.items()}, **_sizes(texts)}
     removed += [path for path, text in texts.items() if not text]
     now = host.now_ns()
-    seq = int(host.index.get("seq") or _last_seq(host)) + 1
+    last = last_of(host)
+    seq = last.stamp.seq + 1 if last else 1
     kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
     stamp = Stamp(host.name, host.machine, seq, now, cause, (), kept)
     sizes: dict[bytes, int | None] = {**present, **dict.fromkeys(removed)}
@@ -198,7 +199,8 @@ def _commit(
         return spool.get(contents[path]) if path in contents else texts[path]
 
     node = host.store.commit(draft, tip, supply)
-    values = {"tip": node.encode(), "changelog": host.store.signature(), "rules": rules, "seq": b"%d" % seq}
+    made = Revision(last.position + 1 if last else 0, node, draft.author, text, stamp, ())
+    values = {"tip": node.encode(), "changelog": host.store.signature(), "rules": rules, "last": made.dump()}
     _remember(host, difference, values)
     return node
 
@@ -248,10 +250,6 @@ def _lookup(host: Host, texts: dict[bytes, bytes]) -> Any:
         return render_directory({name: row.line for name, row in rows.items()}) or None
 
     return text_of
-
-
-def _last_seq(host: Host) -> int:
-    return next((revision.stamp.seq for revision in host.store.history(limit=1)), 0)
 
 
 def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> None:

@@ -44,28 +44,31 @@ def rollback(
     to: str,
     *,
     dry_run: bool,
-    approve: Callable[[Revision, Planned], bool],
+    show: Callable[[Revision, Planned], None],
+    ask: Callable[[], bool] | None,
     confirm_ns: int | None = None,
 ) -> RolledBack | None:
     """Bring `paths` (resolved host paths) back to the revision `to`.
 
-    `approve` sees each plan before it is done; None is returned where it said no. With `confirm_ns` the outcome is undone after that time unless it is
+    `show` sees each plan before it is done; where `ask` (None: nobody is asked) says no, None is returned. With `confirm_ns` the outcome is undone after that time unless it is
     confirmed. Raise NotFound for a path or revision that is not there, HookFailed where a hook stopped or undid it.
     """
     started = time.monotonic()
     shown: list[Step] | None = None
     while True:
         with host.lock:
+            host.store.prepare()
             heal(host)
             tip_of(host)
             target = resolve(host, to)
             planned = make_plan(host, outermost(paths), target)
-            if not planned.steps or dry_run or planned.steps == shown:
-                if planned.steps and not dry_run:
-                    return _do(host, outermost(paths), target, planned, confirm_ns, started)
-                approve(target, planned)
+            if planned.steps != shown:
+                show(target, planned)
+            if dry_run or not planned.steps:
                 return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
-        if not approve(target, planned):
+            if ask is None or planned.steps == shown:
+                return _do(host, outermost(paths), target, planned, confirm_ns, started)
+        if not ask():
             return None
         shown = planned.steps
 

@@ -205,6 +205,8 @@ class Scan:
         several = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
         inode = b"%d:%d" % (reading.stat.st_dev, reading.stat.st_ino) if several else None
         signature = b"" if entry.unstable else self._signature(reading.stat)
+        if self._spool is not None and (row is None or data is not None):
+            self._host.store.prepare()  # there will be a revision: let Mercurial start while the scan goes on
         self.findings.append(Finding(directory, name, row, entry, signature, inode, data))
 
     def _signature(self, status: stat_result) -> bytes:

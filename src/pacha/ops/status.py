@@ -14,9 +14,8 @@ from pacha.core.tracked import Skipped
 from pacha.ops.capture import look
 from pacha.ops.confirm import waiting
 from pacha.ops.heal import heal_if_free
-from pacha.ops.history import newest
 from pacha.ops.host import Host
-from pacha.ops.tip import tip_of
+from pacha.ops.tip import last_of, tip_of
 
 
 class Status(NamedTuple):
@@ -45,7 +44,7 @@ def status(host: Host) -> Status:
     paced = [path for path, text in host.index.paces().items() if pace.is_paced(pace.parse(text), now)]
     missing = [path for path in host.config.watch if _is_missing(host, path)]
     return Status(
-        newest(host),
+        last_of(host),
         host.index.count(),
         difference.changes,
         sorted(difference.skipped + _lasting(host, difference.skipped)),

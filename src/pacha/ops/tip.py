@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pacha.core.entry import split_directory
 from pacha.core.errors import DamagedStore
 from pacha.core.names import META, meta_directory
+from pacha.core.revision import Revision
 from pacha.core.rules import RULES
 from pacha.core.tracked import Row
 from pacha.ops.host import Host
@@ -53,12 +54,19 @@ def rules_at(host: Host, position: int) -> bytes:
     return next(host.store.contents([(RULES, files[RULES])]), b"") or b"" if RULES in files else b""
 
 
+def last_of(host: Host) -> Revision | None:
+    """The newest revision as the index has it, without its files; `tip_of` must have been called."""
+    text = host.index.get("last")
+    return Revision.load(text) if text else None
+
+
 def _reload(host: Host, tip: str, signature: bytes) -> None:
-    position = host.store.find(tip).position if tip else -1
+    last = host.store.find(tip) if tip else None
     same_place = host.index.get("machine") == _place(host)
-    lines = lines_at(host, position, []) if tip else {}
+    lines = lines_at(host, last.position, []) if last else {}
     rows = list(_rows(host, lines, same_place))
-    host.index.replace(rows, _values(host, tip, signature, rules_at(host, position) if tip else b""))
+    values = _values(host, tip, signature, rules_at(host, last.position) if last else b"")
+    host.index.replace(rows, {**values, "last": last.dump() if last else b""})
 
 
 def _rows(host: Host, lines: dict[bytes, dict[bytes, bytes]], same_place: bool) -> Iterator[Row]:

@@ -31,7 +31,7 @@ _HINT = "pacha doctor says more; pacha verify checks the whole store"
 
 
 class Child:
-    """A running command server; requests are made one at a time."""
+    """A running command server; requests are made one at a time. To make one is not to wait for it to be ready."""
 
     def __init__(self, inherited: tuple[int, ...] = ()) -> None:
         """Start it. `inherited` descriptors stay open in it: the lock is held until a commit at hand is finished."""
@@ -52,7 +52,7 @@ class Child:
             # Ctrl-C at the terminal is for Pacha; a commit at hand is finished or undone in order.
             start_new_session=True,
         )
-        self._channel()  # the greeting
+        self._greeted = False
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -110,6 +110,9 @@ class Child:
 
     def _channel(self) -> bytes:
         """The next frame of the result channel; what Mercurial says besides is dropped."""
+        if not self._greeted:
+            self._greeted = True
+            self._channel()
         assert self._process.stdout is not None
         while True:
             head = self._process.stdout.read(5)

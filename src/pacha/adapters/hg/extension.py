@@ -18,6 +18,7 @@ undo an acknowledged revision.
 from __future__ import annotations
 
 import ctypes
+import gc
 import marshal
 import os
 import struct
@@ -325,6 +326,8 @@ def _break_stale_lock(repo):
 
 def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server."""
+    # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
+    gc.set_threshold(50_000, 20, 50)
     sessions = {}
 
     def handle(server):

@@ -23,6 +23,7 @@ class Store:
         self.path = path
         self._inherited = inherited
         self._child: Child | None = None
+        self._coming: Child | None = None  # started, but not yet spoken to
 
     # -- state without Mercurial ------------------------------------------------------------------------------
 
@@ -61,7 +62,8 @@ class Store:
 
     def _start(self, create: bool = False) -> Child:
         if self._child is None:
-            child = Child(self._inherited())
+            child = self._coming or Child(self._inherited())
+            self._coming = None
             try:
                 child.call("open", self.path, create)
             except BaseException:
@@ -70,16 +72,17 @@ class Store:
             self._child = child
         return self._child
 
-    def warm_up(self) -> None:
-        """Start the child now, so that it is ready when it is needed."""
-        if self.exists:
-            self._start()
+    def prepare(self) -> None:
+        """Start the child without waiting for it: it will be needed in a moment."""
+        if self._child is None and self._coming is None:
+            self._coming = Child(self._inherited())
 
     def close(self) -> None:
         """End the child, if there is one."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+        for child in (self._child, self._coming):
+            if child is not None:
+                child.close()
+        self._child = self._coming = None
 
     def recover(self) -> bool:
         """Undo an abandoned transaction; whether there was one. Only under Pacha's own lock."""
