@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,16 +27,40 @@ pytestmark = [needs.loop, pytest.mark.fault]
 GRACE = 3.0  # seconds that a command may still take after its disk is gone
 
 
-def strike(world: World, disk: LoopFs, moments: Moments, *args: str | Path) -> tuple[Result, bool]:
-    """Run a command and cut the power during it; how it ended, and whether the cut met a running command."""
-    process = world.pacha.start(*args, "--json")
-    moments.await_next(process)
-    met = process.poll() is None
-    disk.cut_power()
+@contextmanager
+def neighbour(disk: LoopFs, busy: bool) -> Iterator[None]:
+    """A database on the same disk that syncs all the time, and so makes half-written files of others last."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with suppress(OSError), open(disk.at / "neighbour", "ab") as file:
+            while not stop.is_set():
+                file.write(b"row\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    thread = threading.Thread(target=write)
+    if busy:
+        thread.start()
     try:
+        yield
+    finally:
+        stop.set()
+        if busy:
+            thread.join()
+
+
+def strike(
+    world: World, disk: LoopFs, moments: Moments, *args: str | Path, busy: bool = False
+) -> tuple[Result, bool]:
+    """Run a command and cut the power during it; how it ended, and whether the cut met a running command."""
+    with neighbour(disk, busy):
+        process = world.pacha.start(*args, "--json")
+        moments.await_next(process)
+        met = process.poll() is None
+        disk.cut_power()
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=GRACE)
-    except subprocess.TimeoutExpired:
-        pass
     kill(process, GROUP)
     result = world.pacha.finish(process)
     world.ledger.note(result)
@@ -46,20 +74,22 @@ def moments_of_transactions(world: World, span: float) -> Moments:
     return Moments(world.random, span, transaction.exists, 0.03)
 
 
-@pytest.mark.parametrize("cuts", shares(40, 400))
-def test_cuts_during_captures(tmp_path: Path, cuts: int) -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside a database"])
+@pytest.mark.parametrize("cuts", shares(25, 250))
+def test_cuts_during_captures(tmp_path: Path, cuts: int, busy: bool) -> None:
     with loop_fs(tmp_path) as disk:
         world = World.at(tmp_path / "world", state=disk.at / "pacha", seed=cuts)
         moments = moments_of_transactions(world, mean_seconds(world.pacha, "capture"))
         met = abandoned = 0
         for number in range(cuts):
             world.change()
-            met += strike(world, disk, moments, "capture")[1]
+            met += strike(world, disk, moments, "capture", busy=busy)[1]
             abandoned += (world.pacha.store / ".hg" / "store" / "journal").exists()
             world.recovers("capture" if number % 2 else "status")
             copy = StoreCopy(world.pacha.store, tmp_path / "copy")
             assert world.ledger.lost(copy) == []
-            assert number % 5 or copy.complaints() == []
+            problems = [] if number % 5 else copy.complaints()
+            assert not problems, "\n".join(problems)
         world.capture()
         assert world.pacha.ok("status")["pending"] == []
         world.ledger.check(world.pacha, tmp_path / "copy")

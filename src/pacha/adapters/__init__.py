@@ -1,1 +1,3 @@
-"""The world as Pacha sees it: files, processes, Mercurial, SQLite. Each module hides one foreign interface."""
+"""The world as Pacha sees it: files, processes, Mercurial, SQLite. Each module hides one foreign
+interface.
+"""

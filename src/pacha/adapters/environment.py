@@ -58,7 +58,13 @@ def _hooks(folder: str, is_root: bool) -> list[tuple[str, str, str, str]]:
             status = os.stat(path)
             if is_root and (status.st_uid != 0 or status.st_mode & 0o022):
                 mend = f"chown root {path}; chmod go-w {path}"
-                found.append(("hooks", "bad", f"{path} can be changed by others than root: it is not run", mend))
+                found.append(
+                    ("hooks", "bad", f"{path} can be changed by others than root: it is not run", mend)
+                )
             elif stat.S_ISREG(status.st_mode) and not status.st_mode & 0o111:
-                found.append(("hooks", "warning", f"{path} is not executable: it is not run", f"chmod +x {path}"))
-    return found or [("hooks", "ok", f"{folder} is in order" if os.path.isdir(folder) else "there are none", "")]
+                found.append(
+                    ("hooks", "warning", f"{path} is not executable: it is not run", f"chmod +x {path}")
+                )
+    return found or [
+        ("hooks", "ok", f"{folder} is in order" if os.path.isdir(folder) else "there are none", "")
+    ]

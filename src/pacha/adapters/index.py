@@ -1,9 +1,9 @@
 """The index: an SQLite file beside the store with what each entry looked like when it was last captured.
 
-Called by the operations. It is a cache: whatever is in it can be had again from the store and one rescan, so a file that is
-damaged or of another format is thrown away. A row is one metadata line, keyed by the directory whose `%meta` it stands in and its name
-(`.` for the directory itself), with the stat signature under which it was read; an empty signature means "read again".
-It must not decide what has changed.
+Called by the operations. It is a cache: whatever is in it can be had again from the store and one rescan, so
+a file that is damaged or of another format is thrown away. A row is one metadata line, keyed by the directory
+whose `%meta` it stands in and its name (`.` for the directory itself), with the stat signature under which it
+was read; an empty signature means "read again". It must not decide what has changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pacha.core.errors import Failed, NoSpace, ReadOnly
 from pacha.core.tracked import Row
@@ -36,7 +36,8 @@ class Index:
         self._path = path
         self._open: sqlite3.Connection | None = None
 
-    # -- reading ----------------------------------------------------------------------------------------------
+    # -- reading
+    # ----------------------------------------------------------------------------------------------
 
     def rows(self, directory: bytes) -> dict[bytes, Row]:
         """The rows of one directory by name."""
@@ -51,7 +52,9 @@ class Index:
 
     def directories(self, path: bytes) -> list[bytes]:
         """Every directory at or below `path` that has rows, sorted."""
-        query = "SELECT DISTINCT directory FROM entries WHERE directory = ? OR (directory >= ? AND directory < ?)"
+        query = (
+            "SELECT DISTINCT directory FROM entries WHERE directory = ? OR (directory >= ? AND directory < ?)"
+        )
         prefix = b"/" if path == b"/" else path + b"/"
         return [row[0] for row in self._ask(query + " ORDER BY directory", path, prefix, prefix[:-1] + b"0")]
 
@@ -77,7 +80,8 @@ class Index:
         """How many entries are tracked."""
         return int(self._ask("SELECT COUNT(*) FROM entries")[0][0])
 
-    # -- writing ----------------------------------------------------------------------------------------------
+    # -- writing
+    # ----------------------------------------------------------------------------------------------
 
     def change(
         self,
@@ -88,7 +92,9 @@ class Index:
         paces: dict[bytes, str] | None = None,
         skipped: dict[bytes, str | None] | None = None,
     ) -> None:
-        """Add or replace rows, remove others and set values, all at once; a `skipped` of None is taken off the list."""
+        """Add or replace rows, remove others and set values, all at once; a `skipped` of None is taken off
+        the list.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany("DELETE FROM entries WHERE directory = ? AND name = ?", removed)
@@ -120,9 +126,10 @@ class Index:
             self._open.close()
             self._open = None
 
-    # -- the file ---------------------------------------------------------------------------------------------
+    # -- the file
+    # ---------------------------------------------------------------------------------------------
 
-    def _ask(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
+    def _ask(self, query: str, *values: object) -> list[Any]:
         return self._guarded(lambda connection: connection.execute(query, values).fetchall())
 
     def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
@@ -134,7 +141,9 @@ class Index:
         self._guarded(all_or_nothing)
 
     def _guarded(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Run `work`; a damaged file is thrown away and the work done on an empty one, which costs a rescan."""
+        """Run `work`; a damaged file is thrown away and the work done on an empty one, which costs a
+        rescan.
+        """
         try:
             return work(self._connect())
         except sqlite3.OperationalError as problem:
@@ -150,7 +159,8 @@ class Index:
         if self._open is None:
             connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
             self._open = connection
-            # After a power cut the file is a consistent older one, and the store's tip tells that it is older.
+            # After a power cut the file is a consistent older one, and the store's tip tells that it is
+            # older.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
@@ -171,7 +181,13 @@ class Index:
         """The sentence for a person, by SQLite's own error name."""
         name = getattr(problem, "sqlite_errorname", "")
         if name.startswith("SQLITE_FULL"):
-            return NoSpace(f"no space left for the index {self._path}", hint="free some space and run it again")
+            return NoSpace(
+                f"no space left for the index {self._path}", hint="free some space and run it again"
+            )
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
-            return ReadOnly(f"cannot write the index {self._path}", hint="is its file system mounted read-only?")
-        return Failed(f"cannot use the index {self._path}: {problem}", hint="it is a cache: remove it and run again")
+            return ReadOnly(
+                f"cannot write the index {self._path}", hint="is its file system mounted read-only?"
+            )
+        return Failed(
+            f"cannot use the index {self._path}: {problem}", hint="it is a cache: remove it and run again"
+        )

@@ -1,10 +1,12 @@
-"""The journal: a plan that is being applied, with the images before and after, on the disk before the first live file changes.
+"""The journal: a plan that is being applied, with the images before and after, on the disk before the first
+live file changes.
 
-Called by `ops/apply` and what settles its outcome (confirm, undo, the clean-up after a crash). One folder for each plan, `<state>/journal/<id>/`:
+Called by `ops/apply` and what settles its outcome (confirm, undo, the clean-up after a crash). One folder for
+each plan, `<state>/journal/<id>/`:
 
-    images    the contents before and after, one after another
-    plan      JSON lines: first `{id, verb, host, made_ns, target, …}`, then one step a line with both entries as metadata lines
-    state     one JSON object: `{state: applying|applied, deadline_ns, revision}`, replaced at one instant
+    images    the contents before and after, one after another plan      JSON lines: first `{id, verb, host,
+    made_ns, target, …}`, then one step a line with both entries as metadata lines state     one JSON object:
+    `{state: applying|applied, deadline_ns, revision}`, replaced at one instant
 
 It must not touch a live file, nor know what a step means.
 """
@@ -17,7 +19,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pacha.core.entry import Entry, parse_entry, render_entry
+from pacha.core.entry import parse_entry, render_entry
 from pacha.core.names import escape_all, unescape
 from pacha.core.tracked import Blob, Recorded
 
@@ -37,7 +39,8 @@ class Journal:
         """What `pacha confirm` takes."""
         return os.path.basename(self._folder)
 
-    # -- making -----------------------------------------------------------------------------------------------
+    # -- making
+    # -----------------------------------------------------------------------------------------------
 
     def put(self, data: bytes) -> Blob:
         """Append an image; OSError where there is no space."""
@@ -68,7 +71,9 @@ class Journal:
         self._write("state", json.dumps(self.state))
 
     def discard(self) -> None:
-        """It is settled: remove it. The state file goes first, so that half a journal is never taken for a whole one."""
+        """It is settled: remove it. The state file goes first, so that half a journal is never taken for a
+        whole one.
+        """
         if self._images >= 0:
             os.close(self._images)
             self._images = -1
@@ -87,7 +92,8 @@ class Journal:
         os.rename(path + ".new", path)
         _sync(self._folder)
 
-    # -- reading ----------------------------------------------------------------------------------------------
+    # -- reading
+    # ----------------------------------------------------------------------------------------------
 
     def get(self, blob: Blob) -> bytes:
         """An image's bytes."""

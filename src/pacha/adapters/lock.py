@@ -1,8 +1,9 @@
 """Pacha's own lock on a state folder: one writer at a time, let go by the kernel when its holder dies.
 
-Called by whatever changes the store, the index or live files. It is a `flock` on `<state>/lock`; the file holds the holder's process number and verb for
-the message that another one gets. The Mercurial child inherits the descriptor: where Pacha is killed in the middle of a commit,
-the lock stays held until the child has finished or undone it.
+Called by whatever changes the store, the index or live files. It is a `flock` on `<state>/lock`; the file
+holds the holder's process number and verb for the message that another one gets. The Mercurial child inherits
+the descriptor: where Pacha is killed in the middle of a commit, the lock stays held until the child has
+finished or undone it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _PAUSE = 0.02
 
 
 class Lock:
-    """The lock of one state folder; a context manager that waits briefly and may be entered again by its holder."""
+    """The lock of one state folder; a context manager that waits briefly and may be entered again by its
+    holder.
+    """
 
     def __init__(self, path: str, verb: str, wait_ns: int = WAIT_NS) -> None:
         self._path = path
@@ -61,9 +64,13 @@ class Lock:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(f"no space left for {self._path}", hint="free some space and run it again") from problem
+                raise NoSpace(
+                    f"no space left for {self._path}", hint="free some space and run it again"
+                ) from problem
             hint = "is its file system mounted read-only, or is it another user's?"
-            raise ReadOnly(f"cannot write the state folder: {problem.strerror}: {self._path}", hint=hint) from problem
+            raise ReadOnly(
+                f"cannot write the state folder: {problem.strerror}: {self._path}", hint=hint
+            ) from problem
 
     def _wait(self) -> None:
         deadline = time.monotonic_ns() + self._wait_ns

@@ -17,7 +17,9 @@ def now_ns() -> int:
 def host_name() -> str:
     """The machine's name without its domain, cleaned to what a host may be called."""
     name = os.uname().nodename.partition(".")[0]
-    return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-_")).strip("-_")[:64] or "localhost"
+    return (
+        "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-_")).strip("-_")[:64] or "localhost"
+    )
 
 
 def machine_id() -> str:

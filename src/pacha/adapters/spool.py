@@ -1,7 +1,8 @@
-"""A spool: bytes that were read and are to be stored a moment later, in memory or, where they are many, in a file without a name.
+"""A spool: bytes that were read and are to be stored a moment later, in memory or, where they are many, in a
+file without a name.
 
-Called by capture and rollback. What is put in is found again by offset and length. The file lies in the state folder, is never linked
-there (`O_TMPFILE`), and so is gone with its process.
+Called by capture and rollback. What is put in is found again by offset and length. The file lies in the state
+folder, is never linked there (`O_TMPFILE`), and so is gone with its process.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from pacha.ui.text import shown
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="only these, and what lies below (default: all watched)")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="only these, and what lies below (default: all watched)"
+    )
     parser.add_argument("-m", "--message", metavar="MESSAGE", default="", help="why it was changed")
     parser.add_argument("--author", metavar="NAME", help="who changed it (default: the person, found out)")
 
@@ -27,7 +29,10 @@ def run(session: Session, options: Namespace) -> int:
         if not session.host.rules.covers(path, session.host.tree.is_directory(path)):
             tracked = session.host.rules.watch_of(path) is not None
             problem = "is ignored" if tracked else "is not watched"
-            raise NotFound(f"{shown(path)} {problem}", hint="pacha status lists the watches, pacha config what is ignored")
+            raise NotFound(
+                f"{shown(path)} {problem}",
+                hint="pacha status lists the watches, pacha config what is ignored",
+            )
     scope = outermost(paths) if paths else None
     done = capture(session.host, scope, cause="capture", message=options.message, unpaced=paths)
     session.report.finish()

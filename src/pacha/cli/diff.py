@@ -1,4 +1,6 @@
-"""`pacha diff [PATH…] [--from R] [--to R] [--exit-code]`: between two revisions, a revision and now, or the last and now."""
+"""`pacha diff [PATH…] [--from R] [--to R] [--exit-code]`: between two revisions, a revision and now, or the
+last and now.
+"""
 
 from __future__ import annotations
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pacha.adapters.environment import environment_checks
 from pacha.cli.session import Session
 from pacha.core.errors import PachaError
 from pacha.ops.doctor import BAD, OK, WARNING, Check, doctor
@@ -20,9 +18,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The verb has no arguments of its own."""
 
 
-def run(session: Session, options: Namespace) -> int:
+def run(session: Session, _options: Namespace) -> int:
     """Check and print; a configuration that cannot be read is a finding like any other."""
-    checks = [Check(*found) for found in environment_checks(session.hooks_path, os.geteuid() == 0)]
+    checks = [Check(*found) for found in session.environment()]
     try:
         checks.append(Check("configuration", OK, f"{session.config.source or session.config_path} is valid"))
         checks += doctor(session.host)
@@ -35,7 +33,8 @@ def run(session: Session, options: Namespace) -> int:
         return 4 if bad else 0
     colour = use_colour()
     for check in checks:
-        print(f"{paint(check.state.ljust(8), _COLOURS[check.state], colour)} {check.name.ljust(14)} {printable(check.words)}")
+        state = paint(check.state.ljust(8), _COLOURS[check.state], colour)
+        print(f"{state} {check.name.ljust(14)} {printable(check.words)}")
         if check.mend:
             print(f"{' ' * 24}mend: {printable(check.mend)}")
     sys.stdout.flush()

@@ -16,7 +16,9 @@ from pacha.ui.text import plural, shown
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("path", metavar="PATH", help="one file")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would go and what would be left")
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="say what would go and what would be left"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
@@ -27,7 +29,8 @@ def run(session: Session, options: Namespace) -> int:
     (path,) = session.resolve([options.path])
     found = look_up(session.host, path)
     if not session.as_json:
-        print(f"{shown(path)}: the content of {plural(found.revisions, 'version')} goes from the history, for ever")
+        versions = plural(found.revisions, "version")
+        print(f"{shown(path)}: the content of {versions} goes from the history, for ever")
         for line in left(found):
             print(f"  left: {line}")
     if not (options.yes or options.dry_run):

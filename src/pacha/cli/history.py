@@ -45,7 +45,9 @@ def print_diffs(diffs: Iterable[FileDiff], colour: bool | None = None) -> bool:
     any_at_all = False
     for diff in diffs:
         any_at_all = True
-        words = "; ".join(filter(None, [*map(printable, diff.metadata), diff.binary and f"binary {diff.binary}"]))
+        words = "; ".join(
+            filter(None, [*map(printable, diff.metadata), diff.binary and f"binary {diff.binary}"])
+        )
         change = diff.change
         head = f"{change.change} {shown(change.path)}"
         print(paint(head, CHANGE_COLOURS[change.change], colour) + (f": {words}" if words else ""))

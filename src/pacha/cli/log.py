@@ -21,8 +21,12 @@ _ON_TERMINAL = 25
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="only revisions that changed these, or something below")
-    parser.add_argument("-n", metavar="N", type=int, dest="limit", help="at most N (0: all; default: 25 on a terminal)")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="only revisions that changed these, or something below"
+    )
+    parser.add_argument(
+        "-n", metavar="N", type=int, dest="limit", help="at most N (0: all; default: 25 on a terminal)"
+    )
     parser.add_argument("--since", metavar="T", help="an ISO time, or an age such as 2h or 3d")
 
 
@@ -41,7 +45,9 @@ def run(session: Session, options: Namespace) -> int:
     if paths and not told and since is None:
         raise NotFound(f"{shown(paths[0])} was never captured", hint="pacha status lists the watches")
     if session.as_json:
-        print_object({"revisions": [revision_object(t.revision, t.changes, host.name) for t in told], "more": cut})
+        print_object(
+            {"revisions": [revision_object(t.revision, t.changes, host.name) for t in told], "more": cut}
+        )
         return 0
     for item in told:
         _print(item)
@@ -53,7 +59,11 @@ def run(session: Session, options: Namespace) -> int:
 def _print(told: Told) -> None:
     colour, revision = use_colour(), told.revision
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    when = datetime.fromtimestamp(revision.stamp.time_ns // 1_000_000_000).strftime("%Y-%m-%d %H:%M:%S")
+    when = (
+        datetime.fromtimestamp(revision.stamp.time_ns // 1_000_000_000)
+        .astimezone()
+        .strftime("%Y-%m-%d %H:%M:%S")
+    )
     author = printable(revision.author)[:12].ljust(12)
     message = printable(revision.message.partition("\n")[0])
     head = f"{revision.id}  {when}  {author}  "

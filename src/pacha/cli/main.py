@@ -1,7 +1,7 @@
 """From a command line to a verb, and from whatever happens to an exit code.
 
-Called by the entry point; the only place where errors are shown. Start-up time counts: nothing is imported here that the verb at hand
-does not need.
+Called by the entry point; the only place where errors are shown. Start-up time counts: nothing is imported
+here that the verb at hand does not need.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _explained(problem: OSError) -> PachaError:
 
     where = f": {os.fsdecode(problem.filename)}" if problem.filename is not None else ""
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"no space left on the disk{where}", hint="free some space and run it again; nothing is lost")
+        return NoSpace(
+            f"no space left on the disk{where}", hint="free some space and run it again; nothing is lost"
+        )
     if problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ReadOnly(f"cannot write{where}: {problem.strerror}", hint="pacha doctor says more")
     return Failed(f"{problem.strerror or problem}{where}", hint="pacha doctor says more")
@@ -93,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         session.close()
 
 
-def _terminated(number: int, frame: object) -> None:
+def _terminated(_number: int, _frame: object) -> None:
     raise Interrupted("stopped by SIGTERM", exit_code=143)
 
 
@@ -134,7 +136,8 @@ def build_parser(verb: str) -> ArgumentParser:
 
         near = difflib.get_close_matches(verb, VERBS, 1)
         raise UsageError(
-            f"{verb!r} is no verb of pacha", hint=f"did you mean {near[0]}?" if near else "pacha --help lists them"
+            f"{verb!r} is no verb of pacha",
+            hint=f"did you mean {near[0]}?" if near else "pacha --help lists them",
         )
 
     class Parser(argparse.ArgumentParser):
@@ -143,10 +146,18 @@ def build_parser(verb: str) -> ArgumentParser:
         def error(self, message: str) -> Any:
             raise UsageError(message, hint=f"pacha {verb} --help")
 
-    parser = Parser(prog=f"pacha {verb}", description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".", allow_abbrev=False)
+    parser = Parser(
+        prog=f"pacha {verb}", description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".", allow_abbrev=False
+    )
     common = parser.add_argument_group("common options")
-    common.add_argument("--config", metavar="FILE", help="the configuration (default: /etc/pacha/pacha.toml, or the user's own)")
-    common.add_argument("--state", metavar="DIR", help="the state folder (default: /var/lib/pacha, or the user's own)")
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration (default: /etc/pacha/pacha.toml, or the user's own)",
+    )
+    common.add_argument(
+        "--state", metavar="DIR", help="the state folder (default: /var/lib/pacha, or the user's own)"
+    )
     common.add_argument("--json", action="store_true", help="print one JSON object")
     common.add_argument("-v", "--verbose", action="store_true", help="say more")
     common.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")

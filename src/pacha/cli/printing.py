@@ -51,7 +51,9 @@ def print_changes(changes: Sequence[Change], most: int = 0) -> None:
     """One line a change, at most `most` of them (0: all)."""
     colour = use_colour()
     for change in changes[: most or None]:
-        print(f"  {paint(change.change.ljust(8), CHANGE_COLOURS[change.change], colour)}  {shown(change.path)}")
+        print(
+            f"  {paint(change.change.ljust(8), CHANGE_COLOURS[change.change], colour)}  {shown(change.path)}"
+        )
     if most and len(changes) > most:
         print(f"  … and {len(changes) - most:,} more (-v shows all)")
 

@@ -21,10 +21,14 @@ _SHOWN_AT_MOST = 40
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a directory with all below it")
-    parser.add_argument("--to", metavar="R", required=True, help="a revision, an ISO time, or an age such as 2h")
+    parser.add_argument(
+        "--to", metavar="R", required=True, help="a revision, an ISO time, or an age such as 2h"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    parser.add_argument("--confirm", metavar="DURATION", help="undo it after this time, unless pacha confirm comes first")
+    parser.add_argument(
+        "--confirm", metavar="DURATION", help="undo it after this time, unless pacha confirm comes first"
+    )
 
 
 def run(session: Session, options: Namespace) -> int:
@@ -97,7 +101,9 @@ def _print_plan(target: Revision, planned: Planned, everything: bool) -> None:
     print(f"to {target.id} ({when}): {plural(len(planned.steps), 'step')}")
     most = None if everything else _SHOWN_AT_MOST
     for step in planned.steps[:most]:
-        reason = f"CANNOT BE DONE: {step.refused}" if step.refused else planned.notes.get(step.path) or step.reason
+        reason = (
+            f"CANNOT BE DONE: {step.refused}" if step.refused else planned.notes.get(step.path) or step.reason
+        )
         print(_line(step, reason, colour))
     if most and len(planned.steps) > most:
         print(f"  … and {len(planned.steps) - most:,} more (-v shows all)")
@@ -114,4 +120,6 @@ def _print_outcome(session: Session, done: RolledBack) -> None:
     for path, note in done.planned.notes.items():
         sys.stderr.write(f"  note      {shown(path)}  {printable(note)}\n")
     if done.confirm:
-        sys.stderr.write(f"pacha: undone in {session.options.confirm} unless you run: pacha confirm {done.confirm}\n")
+        sys.stderr.write(
+            f"pacha: undone in {session.options.confirm} unless you run: pacha confirm {done.confirm}\n"
+        )

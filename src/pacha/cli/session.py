@@ -1,6 +1,7 @@
 """One command's surroundings: which configuration, which state folder, and a `Host` with its adapters.
 
-Called by `cli/main` for every verb. The only place of the command line that knows the adapters; they are made when they are asked for.
+Called by `cli/main` for every verb. The only place of the command line that knows the adapters; they are made
+when they are asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from argparse import Namespace
 from functools import cached_property
 
 from pacha.adapters import machine
-from pacha.adapters.config_file import load
+from pacha.adapters.config_file import add_watch, load, remove_watch
 from pacha.core.config import Config
 from pacha.core.errors import ConfigError, ReadOnly, UsageError
 from pacha.core.names import is_below
@@ -30,7 +31,8 @@ class Session:
         self.report = Report(quiet=bool(options.quiet), as_json=self.as_json)
         self._closing: list[object] = []
 
-    # -- where things are -------------------------------------------------------------------------------------
+    # -- where things are
+    # -------------------------------------------------------------------------------------
 
     @cached_property
     def config_path(self) -> str:
@@ -64,11 +66,16 @@ class Session:
     @cached_property
     def config(self) -> Config:
         """The configuration in force; ConfigError where it cannot be."""
-        if self.options.config and not os.path.exists(self.config_path) and self.verb not in ("watch", "config"):
+        if (
+            self.options.config
+            and not os.path.exists(self.config_path)
+            and self.verb not in ("watch", "config")
+        ):
             raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
         return load(self.config_path)
 
-    # -- the host ---------------------------------------------------------------------------------------------
+    # -- the host
+    # ---------------------------------------------------------------------------------------------
 
     @cached_property
     def host(self) -> Host:
@@ -76,8 +83,23 @@ class Session:
         self._make_state()
         return self._host_with(self.config)
 
-    def reload(self) -> Host:
-        """The host after its configuration was edited."""
+    def add_watch(self, paths: list[bytes]) -> Host:
+        """Write new watches into the configuration; the host as it is then."""
+        add_watch(self.config_path, paths)
+        return self._reload()
+
+    def remove_watch(self, paths: list[bytes]) -> Host:
+        """Take watches out of the configuration; the host as it is then."""
+        remove_watch(self.config_path, paths)
+        return self._reload()
+
+    def environment(self) -> list[tuple[str, str, str, str]]:
+        """What `doctor` says of what Pacha itself runs on: (name, state, words, mend) of each check."""
+        from pacha.adapters.environment import environment_checks
+
+        return environment_checks(self.hooks_path, os.geteuid() == 0)
+
+    def _reload(self) -> Host:
         self.__dict__.pop("config", None)
         self.host.config = self.config
         self.host.rules = self._rules(self.config)
@@ -132,7 +154,9 @@ class Session:
     def _below_root(self, path: str) -> bytes | None:
         """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
         root = self.config.root
-        real = os.path.join(os.fsencode(os.path.realpath(os.path.dirname(path))), os.fsencode(os.path.basename(path)))
+        real = os.path.join(
+            os.fsencode(os.path.realpath(os.path.dirname(path))), os.fsencode(os.path.basename(path))
+        )
         if root == b"/":
             return real
         top = os.path.realpath(root)
@@ -146,7 +170,9 @@ class Session:
                 os.chmod(self.state_path, 0o700)
         except OSError as problem:
             hint = "name another with --state or PACHA_STATE"
-            raise ReadOnly(f"cannot make the state folder {self.state_path}: {problem.strerror}", hint=hint) from problem
+            raise ReadOnly(
+                f"cannot make the state folder {self.state_path}: {problem.strerror}", hint=hint
+            ) from problem
 
     def _detach(self, arguments: list[str]) -> None:
         """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
@@ -163,7 +189,8 @@ class Session:
             start_new_session=True,
         )
 
-    # -- paths ------------------------------------------------------------------------------------------------
+    # -- paths
+    # ------------------------------------------------------------------------------------------------
 
     def resolve(self, paths: list[str]) -> list[bytes]:
         """Paths as a person wrote them (relative ones to the working directory) as the host has them.

@@ -15,7 +15,9 @@ from pacha.ui.text import use_colour
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("revision", metavar="REV", help="an id, a unique prefix of one, an ISO time, or an age such as 2h")
+    parser.add_argument(
+        "revision", metavar="REV", help="an id, a unique prefix of one, an ISO time, or an age such as 2h"
+    )
 
 
 def run(session: Session, options: Namespace) -> int:

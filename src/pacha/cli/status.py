@@ -18,7 +18,9 @@ _SHOWN_AT_MOST = 20
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("--check", action="store_true", help="exit 4 where anything is pending, skipped or missing")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 4 where anything is pending, skipped or missing"
+    )
 
 
 def run(session: Session, options: Namespace) -> int:
@@ -71,10 +73,19 @@ def _print(session: Session, found: Status, verbose: bool) -> None:
         row("history", "empty")
     else:
         last = found.last
-        words = f"{last.id}  {age(last.stamp.time_ns, host.now_ns())}  {printable(last.author)}  {printable(last.message)}"
-        row("last", words)
+        words = (
+            last.id,
+            age(last.stamp.time_ns, host.now_ns()),
+            printable(last.author),
+            printable(last.message),
+        )
+        row("last", "  ".join(words))
         row("tracked", plural(found.entries, "entry"))
-    row("pending", plural(len(found.pending), "change") if found.pending else "nothing", "yellow" if found.pending else "")
+    row(
+        "pending",
+        plural(len(found.pending), "change") if found.pending else "nothing",
+        "yellow" if found.pending else "",
+    )
     print_changes(found.pending, 0 if verbose else _SHOWN_AT_MOST)
     for path in found.missing:
         row("missing", shown(path), "red")
@@ -84,5 +95,5 @@ def _print(session: Session, found: Status, verbose: bool) -> None:
         row("restless", f"{shown(path)}  changes more than 20 times an hour: captured every 10 minutes")
     for operation in found.waiting:
         left = about_duration(max(operation["deadline_ns"] - host.now_ns(), 0))
-        words = f"the {operation['verb']} to {operation['target']} is undone in {left} unless: pacha confirm {operation['id']}"
-        row("waiting", words, "yellow")
+        what = f"the {operation['verb']} to {operation['target']} is undone in {left}"
+        row("waiting", f"{what} unless: pacha confirm {operation['id']}", "yellow")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.adapters.config_file import remove_watch
 from pacha.cli.printing import capture_exit, captured_object, print_skipped
 from pacha.cli.session import Session
-from pacha.ops.host import Host
 from pacha.ops.told import path_object
 from pacha.ops.watch import unwatch
 from pacha.ui.result import print_object
@@ -21,12 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Do it and print the outcome."""
-
-    def save(paths: list[bytes]) -> Host:
-        remove_watch(session.config_path, paths)
-        return session.reload()
-
-    done = unwatch(session.host, session.resolve(options.paths), save)
+    done = unwatch(session.host, session.resolve(options.paths), session.remove_watch)
     session.report.finish()
     if session.as_json:
         watches = {"watches": [path_object(path) for path in session.host.config.watch]}

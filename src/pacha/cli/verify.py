@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The verb has no arguments of its own."""
 
 
-def run(session: Session, options: Namespace) -> int:
+def run(session: Session, _options: Namespace) -> int:
     """Check and print."""
     found = verify(session.host)
     session.report.finish()
@@ -46,6 +46,10 @@ def run(session: Session, options: Namespace) -> int:
             print(f"live files differ from {found.revision}: {plural(len(found.live), 'change')}")
             print_changes(found.live)
         else:
-            print(f"live files are as in {found.revision}" if found.revision else "nothing has been captured yet")
+            print(
+                f"live files are as in {found.revision}"
+                if found.revision
+                else "nothing has been captured yet"
+            )
         print_skipped(found.skipped)
     return code

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.adapters.config_file import add_watch
 from pacha.cli.printing import capture_exit, captured_object, print_captured
 from pacha.cli.session import Session
-from pacha.ops.host import Host
 from pacha.ops.told import path_object
 from pacha.ops.watch import watch
 from pacha.ui.result import print_object
@@ -16,18 +14,17 @@ from pacha.ui.text import shown
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="a directory, with all below it, or one file")
-    parser.add_argument("--author", metavar="NAME", help="whose change it is (default: the person, found out)")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a directory, with all below it, or one file"
+    )
+    parser.add_argument(
+        "--author", metavar="NAME", help="whose change it is (default: the person, found out)"
+    )
 
 
 def run(session: Session, options: Namespace) -> int:
     """Do it and print the outcome."""
-
-    def save(paths: list[bytes]) -> Host:
-        add_watch(session.config_path, paths)
-        return session.reload()
-
-    done = watch(session.host, session.resolve(options.paths), save)
+    done = watch(session.host, session.resolve(options.paths), session.add_watch)
     session.report.finish()
     if session.as_json:
         watches = {"watches": [path_object(path) for path in session.host.config.watch]}

@@ -1,10 +1,10 @@
 """POSIX access control lists: the kernel's binary form and the words that stand in a metadata line.
 
 Called by the reader and the writer of live entries. The binary form is that of the extended attributes
-`system.posix_acl_access` and `…_default` (Linux `include/uapi/linux/posix_acl_xattr.h`): a 32-bit version 2, then entries of
-tag, permissions (16 bits each) and id (32 bits), little-endian. In words: `u::rw-,u:1001/alice:r--,g::r--,m::rw-,o::---`,
-the number first and the name behind it, so that a restore can prefer the name and fall back to the number.
-It must not look anything up: names are handed in as functions.
+`system.posix_acl_access` and `…_default` (Linux `include/uapi/linux/posix_acl_xattr.h`): a 32-bit version 2,
+then entries of tag, permissions (16 bits each) and id (32 bits), little-endian. In words:
+`u::rw-,u:1001/alice:r--,g::r--,m::rw-,o::---`, the number first and the name behind it, so that a restore can
+prefer the name and fall back to the number. It must not look anything up: names are handed in as functions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ _NAMED = (0x02, 0x08)
 _PERMISSIONS = b"rwx"
 
 
-def to_words(
-    binary: bytes, user_name: Callable[[int], bytes], group_name: Callable[[int], bytes]
-) -> bytes:
+def to_words(binary: bytes, user_name: Callable[[int], bytes], group_name: Callable[[int], bytes]) -> bytes:
     """The list in words; raise ValueError where `binary` is not version 2 of the format."""
     if len(binary) % 8 != 4 or struct.unpack_from("<I", binary)[0] != 2:
         raise ValueError("unknown form of access control list")

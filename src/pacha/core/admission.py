@@ -1,7 +1,8 @@
 """Admission: may this revision extend this line? One pure function, asked by both sides.
 
-The client asks before it commits, so that it never holds a revision that its server will refuse; the server asks of what arrives. A wrong
-date is no ground: clocks are wrong, and order is the position in the line. It must not read a store: what it needs to see of the line is handed in.
+The client asks before it commits, so that it never holds a revision that its server will refuse; the server
+asks of what arrives. A wrong date is no ground: clocks are wrong, and order is the position in the line. It
+must not read a store: what it needs to see of the line is handed in.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class Limits(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A revision that wants to be added: `sizes` gives each store path's new length, None where it is removed."""
+    """A revision that wants to be added: `sizes` gives each store path's new length, None where it is
+    removed.
+    """
 
     parents: Sequence[str]
     branch: str
@@ -41,7 +44,8 @@ def judge(
 ) -> list[str]:
     """Every reason against the revision, each one sentence; empty where it may be added.
 
-    `text_of(store path)` gives the bytes of a metadata file as they would be after the revision, None where there would be none.
+    `text_of(store path)` gives the bytes of a metadata file as they would be after the revision, None where
+    there would be none.
     """
     reasons = []
     if proposal.stamp.host != host:
@@ -83,7 +87,10 @@ def _judge_path(
 
 
 def _judge_content(
-    path: bytes, size: int | None, text_of: Callable[[bytes], bytes | None], lines: dict[bytes, dict[bytes, bytes]]
+    path: bytes,
+    size: int | None,
+    text_of: Callable[[bytes], bytes | None],
+    lines: dict[bytes, dict[bytes, bytes]],
 ) -> list[str]:
     """A content needs a line that says it is stored, and a content that goes must have none."""
     live = decode_path(path.partition(b"/")[2])

@@ -1,6 +1,7 @@
 """What changed between two states of an entry, in the contract's four words and in words for people.
 
-Called by capture, history, diff and the planner. It must not read anything: both states are metadata lines or entries.
+Called by capture, history, diff and the planner. It must not read anything: both states are metadata lines or
+entries.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def between(
 def merge(differences: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> list[Change]:
     """The changes by path, sorted.
 
-    A path that became a directory, or was one, has its two lines in two directories' metadata: they are brought together here.
+    A path that became a directory, or was one, has its two lines in two directories' metadata: they are
+    brought together here.
     """
     lines: dict[bytes, list[bytes | None]] = {}
     for path, old, new in differences:
@@ -93,7 +95,9 @@ def summary(entry: Entry) -> str:
     what = entry.kind.decode()
     if entry.kind == SYMLINK:
         return f"{what} → {_text(entry.target)}"
-    large = f", {entry.size} bytes, content not stored" if entry.kind == FILE and entry.size is not None else ""
+    large = (
+        f", {entry.size} bytes, content not stored" if entry.kind == FILE and entry.size is not None else ""
+    )
     return f"{what} {entry.mode:04o} {owner}{large}"
 
 

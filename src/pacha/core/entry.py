@@ -1,15 +1,17 @@
 """One entry of a watched tree as Pacha records it, and the text line that says so.
 
-Called by the scanner (which makes entries from live files), the store (which keeps them as lines of `meta/<dir>/%meta`), the
-planner (which compares them) and the writer (which makes live files of them). It must not read anything.
+Called by the scanner (which makes entries from live files), the store (which keeps them as lines of
+`meta/<dir>/%meta`), the planner (which compares them) and the writer (which makes live files of them). It
+must not read anything.
 
-A line is `name TAB kind TAB key=value …`, the name first so that the sorted lines of a directory diff and merge as text:
+A line is `name TAB kind TAB key=value …`, the name first so that the sorted lines of a directory diff and
+merge as text:
 
     hosts  file  mode=0644  owner=root:0  group=root:0  mtime=1700000000.123456789  sha256=…
 
-`.` is the directory itself; subdirectories have files of their own. Keys stand in the order of `_FIELDS` and are left out where they
-say nothing. Times are seconds since the epoch with nine digits of nanoseconds, also before 1970 (`-1.5` is half a second
-before the second that precedes it: the sign belongs to the whole).
+`.` is the directory itself; subdirectories have files of their own. Keys stand in the order of `_FIELDS` and
+are left out where they say nothing. Times are seconds since the epoch with nine digits of nanoseconds, also
+before 1970 (`-1.5` is half a second before the second that precedes it: the sign belongs to the whole).
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ from pacha.core.names import decode, encode, escape, escape_all, unescape
 
 FILE, DIRECTORY, SYMLINK = b"file", b"dir", b"symlink"
 FIFO, SOCKET, BLOCK, CHARACTER = b"fifo", b"socket", b"block", b"char"
+_XATTR = b"xattr:"
 KINDS = (FILE, DIRECTORY, SYMLINK, FIFO, SOCKET, BLOCK, CHARACTER)
 
 
 class Entry(NamedTuple):
-    """What is known of one entry. Numbers are the host's; names are empty where the host has none for the number."""
+    """What is known of one entry. Numbers are the host's; names are empty where the host has none for the
+    number.
+    """
 
     kind: bytes
     mode: int  # permission bits with setuid, setgid and sticky; 0o777 for a symlink
@@ -92,34 +97,23 @@ def _pairs(text: bytes, separator: bytes) -> tuple[tuple[int, int], ...]:
 
 def render_entry(entry: Entry) -> bytes:
     """The line without its name: what the index keeps."""
-    fields = [entry.kind, b"mode=%04o" % entry.mode]
-    fields.append(b"owner=%s:%d" % (escape(entry.user), entry.uid))
-    fields.append(b"group=%s:%d" % (escape(entry.group), entry.gid))
-    if entry.mtime is not None:
-        fields.append(b"mtime=" + _time(entry.mtime))
-    if entry.size is not None:
-        fields.append(b"size=%d" % entry.size)
-    if entry.sha256 is not None:
-        fields.append(b"sha256=" + entry.sha256)
-    if entry.holes:
-        fields.append(b"holes=" + b",".join(b"%d+%d" % hole for hole in entry.holes))
-    if entry.target is not None:
-        fields.append(b"target=" + escape(entry.target))
-    if entry.device is not None:
-        fields.append(b"device=%d:%d" % entry.device)
-    if entry.link is not None:
-        fields.append(b"link=" + escape(entry.link))
-    if entry.acl is not None:
-        fields.append(b"acl=" + entry.acl)
-    if entry.default_acl is not None:
-        fields.append(b"default=" + entry.default_acl)
-    for key, value in entry.xattrs:
-        fields.append(b"xattr:%s=%s" % (escape_all(key).replace(b"=", b"%3D"), escape_all(value)))
-    if entry.flags:
-        fields.append(b"flags=" + entry.flags)
-    if entry.unstable:
-        fields.append(b"unstable=1")
-    return b"\t".join(fields)
+    optional = (
+        (b"mtime", None if entry.mtime is None else _time(entry.mtime)),
+        (b"size", None if entry.size is None else b"%d" % entry.size),
+        (b"sha256", entry.sha256),
+        (b"holes", b",".join(b"%d+%d" % hole for hole in entry.holes) or None),
+        (b"target", None if entry.target is None else escape(entry.target)),
+        (b"device", None if entry.device is None else b"%d:%d" % entry.device),
+        (b"link", None if entry.link is None else escape(entry.link)),
+        (b"acl", entry.acl),
+        (b"default", entry.default_acl),
+        *((_XATTR + escape_all(key).replace(b"=", b"%3D"), escape_all(value)) for key, value in entry.xattrs),
+        (b"flags", entry.flags or None),
+        (b"unstable", b"1" if entry.unstable else None),
+    )
+    owners = (escape(entry.user), entry.uid, escape(entry.group), entry.gid)
+    fields = [entry.kind, b"mode=%04o" % entry.mode, b"owner=%s:%d\tgroup=%s:%d" % owners]
+    return b"\t".join(fields + [b"%s=%s" % (key, value) for key, value in optional if value is not None])
 
 
 def _owner(text: bytes) -> tuple[bytes, int]:
@@ -129,7 +123,9 @@ def _owner(text: bytes) -> tuple[bytes, int]:
 
 @lru_cache(maxsize=8192)
 def parse_entry(text: bytes) -> Entry:
-    """The entry of a line without its name; raise ValueError for what is none. Whether it is in its one legal form: `check_entry`."""
+    """The entry of a line without its name; raise ValueError for what is none. Whether it is in its one legal
+    form: `check_entry`.
+    """
     kind, *fields = text.split(b"\t")
     values = {}
     xattrs = []
@@ -137,8 +133,8 @@ def parse_entry(text: bytes) -> Entry:
         key, equals, value = field.partition(b"=")
         if not equals:
             raise ValueError("malformed metadata field")
-        if key.startswith(b"xattr:"):
-            xattrs.append((unescape(key[6:]), unescape(value)))
+        if key.startswith(_XATTR):
+            xattrs.append((unescape(key[len(_XATTR) :]), unescape(value)))
         else:
             values[key] = value
     if not {b"mode", b"owner", b"group"} <= values.keys():
@@ -171,7 +167,9 @@ def parse_entry(text: bytes) -> Entry:
 
 
 def check_entry(text: bytes) -> Entry:
-    """The same, and raise ValueError as well for a text that `render_entry` could not have made: what admission asks."""
+    """The same, and raise ValueError as well for a text that `render_entry` could not have made: what
+    admission asks.
+    """
     entry = parse_entry(text)
     if render_entry(entry) != text:
         raise ValueError("metadata not in its one legal form")

@@ -1,12 +1,13 @@
 """Names in the store: how a path of the host becomes a path of the repository, and back.
 
-Called by everything that speaks to the store. Paths are bytes; a host path is absolute (`b"/etc/hosts"`). In the store
-a file's content is at `files/etc/hosts` and the metadata of a directory's entries at `meta/etc/%meta`.
+Called by everything that speaks to the store. Paths are bytes; a host path is absolute (`b"/etc/hosts"`). In
+the store a file's content is at `files/etc/hosts` and the metadata of a directory's entries at
+`meta/etc/%meta`.
 
-Control bytes, DEL and `%` are percent-escaped, and so is the first byte of a component that some Mercurial or file
-system would take for `.hg` (another case, zero-width characters, trailing dots or spaces, a short name such as `HG~1`).
-Every other byte stays as it is, so that names remain readable. `decode(encode(x)) == x` for every name, and
-`is_legal` accepts exactly what `encode` makes: no two spellings of one name.
+Control bytes, DEL and `%` are percent-escaped, and so is the first byte of a component that some Mercurial or
+file system would take for `.hg` (another case, zero-width characters, trailing dots or spaces, a short name
+such as `HG~1`). Every other byte stays as it is, so that names remain readable. `decode(encode(x)) == x` for
+every name, and `is_legal` accepts exactly what `encode` makes: no two spellings of one name.
 """
 
 FILES = b"files"
@@ -33,7 +34,9 @@ def escape(name: bytes) -> bytes:
 
 
 def escape_all(value: bytes) -> bytes:
-    """Percent-escape everything but printable ASCII, and `%`: for values that are no text, such as an xattr's."""
+    """Percent-escape everything but printable ASCII, and `%`: for values that are no text, such as an
+    xattr's.
+    """
     return b"".join(
         b"%c" % byte if 0x20 < byte < 0x7F and byte != 0x25 else b"%%%02X" % byte for byte in value
     )
@@ -108,7 +111,7 @@ def split(path: bytes) -> tuple[bytes, bytes]:
 
 def is_below(path: bytes, directory: bytes) -> bool:
     """Whether `path` is `directory` or lies below it."""
-    return path == directory or directory == b"/" or path.startswith(directory + b"/")
+    return directory in (path, b"/") or path.startswith(directory + b"/")
 
 
 def content_path(path: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """The plan: the exact list of steps from what is to what shall be, in the order in which they can be done.
 
-Called by every operation that writes live files (rollback; later rebuild and push), which hand it to `ops/apply`. What a dry run prints
-is this list, and a run does this list. It must not look at the file system.
+Called by every operation that writes live files (rollback; later rebuild and push), which hand it to
+`ops/apply`. What a dry run prints is this list, and a run does this list. It must not look at the file
+system.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
     reason = ", ".join(describe(before._replace(link=after.link) if leads else before, after))
     if not before.same_content(after):
         return Step(REPLACE, path, before, after, ", ".join(filter(None, ("content", reason))))
-    if after.link is not None and after.link != path and before.link != after.link:
+    if after.link is not None and after.link not in (path, before.link):
         return Step(LINK, path, before, after, reason)
     if (before.link is not None and after.link is None) or before.holes != after.holes:
         return Step(REPLACE, path, before, after, reason)
@@ -64,8 +65,9 @@ def build(
 ) -> list[Step]:
     """The ordered steps from `actual` to `desired`; what is only in `actual` goes where `may_remove` says so.
 
-    Order: removals, the deepest first; then directories, parents first; then everything else, the first name of a group of hard
-    links before the others; last the metadata of directories, the deepest first, so that a closed one can still be filled.
+    Order: removals, the deepest first; then directories, parents first; then everything else, the first name
+    of a group of hard links before the others; last the metadata of directories, the deepest first, so that a
+    closed one can still be filled.
     """
     steps = []
     for path in actual.keys() | desired.keys():

@@ -1,8 +1,9 @@
 """A revision: one capture in a host's history, and what Pacha adds to Mercurial's own record of it.
 
-Called by the store (which reads and writes them), admission and everything that shows history. It must not read the clock or
-the store. `extra["pacha"]` of each revision is one JSON object `{v, host, machine, seq, time_ns, cause, who}`, and `hooks` with
-the output of those that ran. Mercurial keeps dates as 32-bit seconds; the true time is `time_ns`.
+Called by the store (which reads and writes them), admission and everything that shows history. It must not
+read the clock or the store. `extra["pacha"]` of each revision is one JSON object `{v, host, machine, seq,
+time_ns, cause, who}`, and `hooks` with the output of those that ran. Mercurial keeps dates as 32-bit seconds;
+the true time is `time_ns`.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ class Stamp(NamedTuple):
 
     @classmethod
     def decode(cls, text: bytes) -> Stamp:
-        """Raise ValueError where `text` is not such an object; keys that a later version added are passed over."""
+        """Raise ValueError where `text` is not such an object; keys that a later version added are passed
+        over.
+        """
         import json
 
         values = json.loads(text)
         kinds = {"host": str, "machine": str, "seq": int, "time_ns": int, "cause": str, "v": int}
         if not isinstance(values, dict) or any(
-            not isinstance(values.get(key), kind) or isinstance(values[key], bool) for key, kind in kinds.items()
+            not isinstance(values.get(key), kind) or isinstance(values[key], bool)
+            for key, kind in kinds.items()
         ):
             raise ValueError("not a revision of Pacha's")
-        lists = {key: tuple(values.get(key) or ()) for key in ("who", "hooks")}
-        return cls(**{key: values[key] for key in kinds}, **lists)
+        known = {key: values[key] for key in kinds}
+        return cls(**known, who=tuple(values.get("who") or ()), hooks=tuple(values.get("hooks") or ()))
 
 
 class Revision(NamedTuple):
@@ -66,7 +70,9 @@ class Revision(NamedTuple):
         """As the index keeps the last one, without its files: so that `status` need not ask the store."""
         import json
 
-        return json.dumps([self.position, self.node, self.author, self.message, self.stamp.encode().decode()]).encode()
+        return json.dumps(
+            [self.position, self.node, self.author, self.message, self.stamp.encode().decode()]
+        ).encode()
 
     @classmethod
     def load(cls, text: bytes) -> Revision:
@@ -83,9 +89,13 @@ def mercurial_date(time_ns: int) -> int:
 
 
 def clean_text(text: str) -> str:
-    """Valid UTF-8 without control characters but newline and tab, for a message: what Mercurial and terminals can take."""
+    """Valid UTF-8 without control characters but newline and tab, for a message: what Mercurial and terminals
+    can take.
+    """
     valid = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(c if c in "\n\t" or (c.isprintable()) else "\N{REPLACEMENT CHARACTER}" for c in valid).strip()
+    return "".join(
+        c if c in "\n\t" or (c.isprintable()) else "\N{REPLACEMENT CHARACTER}" for c in valid
+    ).strip()
 
 
 def clean_author(text: str) -> str:

@@ -1,7 +1,7 @@
 """What is tracked: the watches, what is ignored and up to which size, as they held at one revision.
 
-Called by the scanner (may this entry be captured?) and the planner (was this entry covered then, so that its absence means
-something?). Each revision whose rules differ carries them as `facts/rules`, one rule a line:
+Called by the scanner (may this entry be captured?) and the planner (was this entry covered then, so that its
+absence means something?). Each revision whose rules differ carries them as `facts/rules`, one rule a line:
 
     watch /etc
     ignore /etc/alternatives/**
@@ -18,9 +18,11 @@ from pacha.core.names import escape, is_below, split, unescape
 from pacha.core.patterns import Ignore
 
 RULES = b"facts/rules"
-# Beside a target while it is being written; a name that nobody else uses, so that no one's file is taken for ours.
+# Beside a target while it is being written; a name that nobody else uses, so that no one's file is taken for
+# ours.
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = b".pacha.", b".new"
-# Of the configuration directory everything is captured but keys: they must not leave the machine with the history.
+# Of the configuration directory everything is captured but keys: they must not leave the machine with the
+# history.
 _PRIVATE = ("id_*", "identity*", "*.key", "*.pem")
 
 
@@ -46,7 +48,9 @@ class Rules:
         excluded: Iterable[bytes] = (),
         own: Iterable[bytes] = (),
     ) -> None:
-        """`excluded` are paths never captured (state, sockets); `own` is Pacha's configuration, always captured."""
+        """`excluded` are paths never captured (state, sockets); `own` is Pacha's configuration, always
+        captured.
+        """
         self.own = tuple(sorted(set(own)))
         self.watches = _outermost([*watches, *self.own])
         self.ignores = tuple(ignores)
@@ -68,7 +72,9 @@ class Rules:
             return True
         for own in self.own:
             if is_below(path, own):
-                return not name.endswith(b".pub") and self._private.matches_entry(directory, name, is_directory)
+                return not name.endswith(b".pub") and self._private.matches_entry(
+                    directory, name, is_directory
+                )
         return self._ignore.matches_entry(directory, name, is_directory)
 
     def covers(self, path: bytes, is_directory: bool = False) -> bool:
@@ -94,7 +100,13 @@ class Rules:
     @classmethod
     def parse(cls, text: bytes) -> Rules:
         """Raise ValueError for a text that `render` could not have made."""
-        found: dict[bytes, list[bytes]] = {b"watch": [], b"ignore": [], b"own": [], b"exclude": [], b"size": []}
+        found: dict[bytes, list[bytes]] = {
+            b"watch": [],
+            b"ignore": [],
+            b"own": [],
+            b"exclude": [],
+            b"size": [],
+        }
         for line in text.splitlines():
             key, _, value = line.partition(b" ")
             if key not in found:

@@ -1,4 +1,5 @@
-"""The small values that travel between the operations and the adapters: what was read, indexed, left out, or is to be stored.
+"""The small values that travel between the operations and the adapters: what was read, indexed, left out, or
+is to be stored.
 
 Called by both; it holds no decision and no I/O.
 """
@@ -6,16 +7,13 @@ Called by both; it holds no decision and no I/O.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from pacha.core.entry import Entry
 from pacha.core.revision import Stamp
 
-if TYPE_CHECKING:
-    from os import stat_result
 
-
-class Vanished(Exception):  # noqa: N818 - a state of the entry, not a fault
+class Vanished(Exception):
     """The entry was there when its directory was listed, and is gone now or has become another kind."""
 
 
@@ -23,12 +21,14 @@ class Reading(NamedTuple):
     """One entry as it was read: `data` is None but for a file whose content is to be stored."""
 
     entry: Entry
-    stat: stat_result
+    stat: Any  # os.stat_result: named so by the adapter, which core must not know
     data: bytes | None
 
 
 class Row(NamedTuple):
-    """What the index knows of one entry: the line it has in the store, and how it looked when that was read."""
+    """What the index knows of one entry: the line it has in the store, and how it looked when that was
+    read.
+    """
 
     directory: bytes
     name: bytes  # `.` for the directory itself
@@ -63,7 +63,9 @@ class Draft(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """One step as the journal has it; a blob is None where there is no content on that side, or none was needed."""
+    """One step as the journal has it; a blob is None where there is no content on that side, or none was
+    needed.
+    """
 
     path: bytes
     before: Entry | None

@@ -1,9 +1,11 @@
-"""Apply: make live files what a plan says. The one writer of live files; rollback, rebuild, push and pull only make plans.
+"""Apply: make live files what a plan says. The one writer of live files; rollback, rebuild, push and pull
+only make plans.
 
-The order is the safety. (1) Every present content is read once more into the journal: a step whose entry is no longer what the plan saw is
-refused, not done. (2) The journal, with the images before and after, goes to the disk. (3) Every new entry is made beside its
-target, complete; the disk gets them; then each takes its place by one rename. Killed at any instant, each target is either the old
-or the new one, and the journal tells what was going on. (4) Directories go to the disk.
+The order is the safety. (1) Every present content is read once more into the journal: a step whose entry is
+no longer what the plan saw is refused, not done. (2) The journal, with the images before and after, goes to
+the disk. (3) Every new entry is made beside its target, complete; the disk gets them; then each takes its
+place by one rename. Killed at any instant, each target is either the old or the new one, and the journal
+tells what was going on. (4) Directories go to the disk.
 
 It decides nothing about what is desired, runs no hooks, and commits nothing.
 """
@@ -26,7 +28,8 @@ from pacha.ops.ports import Directory, Journal, Workbench
 if TYPE_CHECKING:
     from os import stat_result
 
-# Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush serve many.
+# Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush
+# serve many.
 _BATCH = 500
 # More than this in one batch: the file system is flushed once, instead of each file.
 _SYNC_EACH_AT_MOST = 16
@@ -40,7 +43,7 @@ class Done(NamedTuple):
     reason: str
 
 
-class Refusal(Exception):  # noqa: N818 - becomes the step's reason
+class Refusal(Exception):
     """The step cannot or must not be done; the words say why."""
 
 
@@ -58,7 +61,8 @@ class Apply:
         self._held: Directory | None = None
         self._notes: dict[bytes, str] = {}
 
-    # -- before ------------------------------------------------------------------------------------------------
+    # -- before
+    # ------------------------------------------------------------------------------------------------
 
     def prepare(
         self,
@@ -68,13 +72,16 @@ class Apply:
     ) -> None:
         """Fill the journal and bring it to the disk.
 
-        `contents` gives, for the steps handed to it, the bytes of each entry after the step, None where they are not to be had.
+        `contents` gives, for the steps handed to it, the bytes of each entry after the step, None where they
+        are not to be had.
         """
         needing = [s for s in self._steps if not s.refused and self._needs_content(s)]
         after: dict[bytes, Blob] = {}
         for step, data in zip(needing, contents(needing), strict=True):
             if data is None:
-                self._refuse(step, "its content is not in the store (forgotten, or larger than max_file_size was)")
+                self._refuse(
+                    step, "its content is not in the store (forgotten, or larger than max_file_size was)"
+                )
             else:
                 after[step.path] = self._journal.put(data)
         for step in self._steps:
@@ -113,7 +120,9 @@ class Apply:
         if step.before.kind != FILE:
             return None
         if step.before.size is not None and step.action != METADATA:
-            raise Refusal("its present content is larger than max_file_size and would be lost: move it away first")
+            raise Refusal(
+                "its present content is larger than max_file_size and would be lost: move it away first"
+            )
         with self._parent(step.path) as (parent, name):
             try:
                 reading = parent.read(name, status, max(self._host.rules.size, status.st_size))
@@ -132,7 +141,8 @@ class Apply:
         shown = step.path.decode("utf-8", "backslashreplace")
         raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown} first")
 
-    # -- doing -------------------------------------------------------------------------------------------------
+    # -- doing
+    # -------------------------------------------------------------------------------------------------
 
     def run(self) -> list[Done]:
         """Do every step that was not refused; one that fails is reported and the rest goes on."""
@@ -178,7 +188,9 @@ class Apply:
                 self._bench(parent).remove(name)
             except OSError as problem:
                 if problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise Refusal("it still holds entries that are ignored, new, or could not be removed") from problem
+                    raise Refusal(
+                        "it still holds entries that are ignored, new, or could not be removed"
+                    ) from problem
                 raise
 
     def _make_directory(self, step: Step) -> None:
@@ -227,7 +239,9 @@ class Apply:
         self._each(steps, place)
 
     def _make(self, step: Step) -> bytes | None:
-        """Make the entry beside its target; None where it was changed in place, or is settled by another name of it."""
+        """Make the entry beside its target; None where it was changed in place, or is settled by another name
+        of it.
+        """
         assert step.after is not None
         with self._parent(step.path) as (parent, name):
             if _is_follower(step):
@@ -244,7 +258,9 @@ class Apply:
 
     @staticmethod
     def _in_place(step: Step) -> bool:
-        """Whether a change of metadata is one system call, or concerns every name of a file: done where it is."""
+        """Whether a change of metadata is one system call, or concerns every name of a file: done where it
+        is.
+        """
         assert step.before is not None and step.after is not None
         if step.after.link is not None or step.before.kind != FILE or step.after.size is not None:
             return True
@@ -253,12 +269,14 @@ class Apply:
         owner = (step.before.uid, step.before.gid) != (step.after.uid, step.after.gid)
         return len(differing) + owner <= 1 and not (owner and step.after.mode & 0o6000)
 
-    # -- hard links --------------------------------------------------------------------------------------------
+    # -- hard links
+    # --------------------------------------------------------------------------------------------
 
     def _follow(self, step: Step, parent: Directory, name: bytes) -> tuple[bool, bytes | None]:
         """(whether that settles the entry, a new link to the first of its group where it needed one).
 
-        The first of the group is in place by now. Where it is not what the group is to be, the entry becomes a file of its own.
+        The first of the group is in place by now. Where it is not what the group is to be, the entry becomes
+        a file of its own.
         """
         assert step.after is not None and step.after.link is not None
         directory, leader = split(step.after.link)
@@ -273,11 +291,14 @@ class Apply:
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
 
-    # -- places ------------------------------------------------------------------------------------------------
+    # -- places
+    # ------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _parent(self, path: bytes) -> Iterator[tuple[Directory, bytes]]:
-        """The open directory that holds `path`, and the name in it; the last one used stays open for its siblings."""
+        """The open directory that holds `path`, and the name in it; the last one used stays open for its
+        siblings.
+        """
         directory, name = split(path)
         yield self._hold(directory), name
 
@@ -296,7 +317,11 @@ class Apply:
             return
         if seen is None or now is None or (seen.st_dev, seen.st_ino) != (now.st_dev, now.st_ino):
             raise Refusal("it has changed meanwhile")
-        if not stat.S_ISDIR(now.st_mode) and seen.st_nlink == now.st_nlink and seen.st_ctime_ns != now.st_ctime_ns:
+        if (
+            not stat.S_ISDIR(now.st_mode)
+            and seen.st_nlink == now.st_nlink
+            and seen.st_ctime_ns != now.st_ctime_ns
+        ):
             raise Refusal("it has changed meanwhile")
 
     def _place(self, temporary: bytes, step: Step, parent: Directory, name: bytes) -> None:
@@ -336,7 +361,8 @@ class Apply:
                 devices.add(directory.stat.st_dev)
                 self._host.tree.sync_all(directory)
 
-    # -- words -------------------------------------------------------------------------------------------------
+    # -- words
+    # -------------------------------------------------------------------------------------------------
 
     def _refuse(self, step: Step, reason: str) -> None:
         self._results[step.path] = Done(step, False, reason)

@@ -1,8 +1,8 @@
 """Capture: what changed becomes one revision.
 
-Called by the verbs `capture`, `watch`, `unwatch`, `rollback`, `agent`. The order is the safety: scan → pre-capture hooks → admission → commit
-(on the disk when it returns) → index → post-capture hooks. Killed anywhere, nothing is lost: the next capture finds the same changes or
-the finished revision.
+Called by the verbs `capture`, `watch`, `unwatch`, `rollback`, `agent`. The order is the safety: scan →
+pre-capture hooks → admission → commit (on the disk when it returns) → index → post-capture hooks. Killed
+anywhere, nothing is lost: the next capture finds the same changes or the finished revision.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Captured(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The live tree against the index: what is to be committed, and rows that only need their new signature."""
+    """The live tree against the index: what is to be committed, and rows that only need their new
+    signature.
+    """
 
     changed: list[Finding]
     refreshed: list[Row]
@@ -63,14 +65,18 @@ def look(
     for finding in regroup(host, scan.findings):
         row, entry = finding.row, finding.entry
         line = render_entry(entry) if entry is not None else None
-        if row is not None and entry is not None and line is not None:
-            if line == row.line or parse_entry(row.line).essence() == entry.essence():
-                refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
-                touched[finding.path] = line
-                continue
+        if row is not None and entry is not None and line is not None and _is_same(row.line, line):
+            refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
+            touched[finding.path] = line
+            continue
         changed.append(finding)
         differences.append((finding.path, row.line if row is not None else None, line))
     return Difference(changed, refreshed, merge(differences), scan.skipped, scan.deferred, scope, touched)
+
+
+def _is_same(old: bytes, new: bytes) -> bool:
+    """Whether two lines differ in nothing that counts as a change."""
+    return old == new or parse_entry(old).essence() == parse_entry(new).essence()
 
 
 def capture(
@@ -98,8 +104,9 @@ def record(
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
-    `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and are kept with the revision. Raise
-    HookFailed where a pre-capture hook says no, Refused where admission does.
+    `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and
+    are kept with the revision. Raise HookFailed where a pre-capture hook says no, Refused where admission
+    does.
     """
     with host.lock:
         tip = tip_of(host)
@@ -119,7 +126,12 @@ def record(
 
 
 def _hook_payload(host: Host, difference: Difference, cause: str, message: str = "") -> dict[str, Any]:
-    return {"host": host.name, "cause": cause, "message": message, "changed": change_objects(difference.changes)}
+    return {
+        "host": host.name,
+        "cause": cause,
+        "message": message,
+        "changed": change_objects(difference.changes),
+    }
 
 
 def _before(host: Host, difference: Difference, cause: str, tip: str) -> list[Any]:
@@ -182,7 +194,10 @@ def _commit(
     stamp = Stamp(host.name, host.machine, seq, now, cause, (), kept)
     sizes: dict[bytes, int | None] = {**present, **dict.fromkeys(removed)}
     reasons = judge(
-        Proposal([tip] if tip else [], "default", stamp, sizes), host=host.name, tip=tip, text_of=_lookup(host, texts)
+        Proposal([tip] if tip else [], "default", stamp, sizes),
+        host=host.name,
+        tip=tip,
+        text_of=_lookup(host, texts),
     )
     if reasons:
         raise Refused(f"this capture cannot be admitted: {reasons[0]}", hint="pacha doctor says more")

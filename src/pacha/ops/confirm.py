@@ -1,7 +1,8 @@
 """Confirm or undo: settle an operation that is kept only when somebody says so.
 
-Called by the verb `confirm`, by the detached timer (`confirm --expire`), by `heal` when a deadline has passed while nothing of Pacha ran, and by operations
-whose last hook failed. Undo goes by the images in the journal, so that it works whatever has become of the store.
+Called by the verb `confirm`, by the detached timer (`confirm --expire`), by `heal` when a deadline has passed
+while nothing of Pacha ran, and by operations whose last hook failed. Undo goes by the images in the journal,
+so that it works whatever has become of the store.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def confirm(host: Host, identity: str) -> dict[str, Any]:
             if complete and journal.id == identity and journal.state.get("deadline_ns") is not None:
                 journal.discard()
                 return journal.header
-    raise NotFound(f"nothing waits for confirmation under {identity}", hint="it was confirmed or undone: see pacha log")
+    raise NotFound(
+        f"nothing waits for confirmation under {identity}", hint="it was confirmed or undone: see pacha log"
+    )
 
 
 def expire(host: Host, identity: str, sleep_until: Any) -> None:
@@ -64,12 +67,14 @@ def undo(host: Host, journal: Journal, why: str) -> None:
     with host.lock:
         tip_of(host)
         scope = outermost([step.path for step in journal.steps])
-        record(host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None)
+        record(
+            host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None
+        )
         live, difference = live_state(host, scope)
         touched = {step.path for step in journal.steps}
         before = {step.path: render_entry(step.before) for step in journal.steps if step.before is not None}
         present = {path: line for path, line in live.items() if path in touched}
-        planned = plan(host, present, before, difference, lambda path, entry: path in touched)
+        planned = plan(host, present, before, difference, lambda path, _entry: path in touched)
         images = {step.path: step.before_data for step in journal.steps}
 
         def contents(steps: Sequence[Step]) -> Iterator[bytes | None]:

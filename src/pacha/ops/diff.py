@@ -1,7 +1,8 @@
 """Diff: how files differ between two revisions, or between a revision and now.
 
-Called by `diff` and `show`. It returns data (a `FileDiff` for each path) and leaves the looks to `ui`. Text is compared line by line as
-`diff -u` does; a file with a NUL byte in its first 8,000, or lines that are too many, counts as binary and is told by size and digest.
+Called by `diff` and `show`. It returns data (a `FileDiff` for each path) and leaves the looks to `ui`. Text
+is compared line by line as `diff -u` does; a file with a NUL byte in its first 8,000, or lines that are too
+many, counts as binary and is told by size and digest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ def render(host: Host, changes: Sequence[Change], old: int, new: int | None) -> 
     for change in changes:
         before, after = change.before, change.after
         metadata = describe(before, after) if before is not None and after is not None else []
-        if before is not None and after is not None and before.sha256 == after.sha256 and before.kind == after.kind:
+        if (
+            before is not None
+            and after is not None
+            and before.sha256 == after.sha256
+            and before.kind == after.kind
+        ):
             yield FileDiff(change, metadata, [], "")
             continue
         contents = _content(host, change.path, before, old), _content(host, change.path, after, new)
@@ -49,7 +55,7 @@ def _content(host: Host, path: bytes, entry: Entry | None, position: int | None)
     if position is not None:
         stored = content_path(path)
         node = host.store.files(position, [stored]).get(stored)
-        return None if node is None else list(host.store.contents([(stored, node)]))[0]
+        return None if node is None else next(host.store.contents([(stored, node)]))
     status = host.tree.lstat(path)
     if status is None:
         return None
@@ -98,12 +104,15 @@ def unified(change: Change, old: bytes | None, new: bytes | None) -> Iterator[by
     """The lines of a unified diff with three lines of context, without their newlines."""
     import difflib
 
-    names = [b"a" + change.path if old is not None else b"/dev/null", b"b" + change.path if new is not None else b"/dev/null"]
+    names = [
+        b"a" + change.path if old is not None else b"/dev/null",
+        b"b" + change.path if new is not None else b"/dev/null",
+    ]
     sides = [(data or b"").splitlines(keepends=True) for data in (old, new)]
     yield b"--- " + names[0]
     yield b"+++ " + names[1]
-    texts = [[line.decode("utf-8", "surrogateescape") for line in side] for side in sides]
-    for index, line in enumerate(difflib.unified_diff(*texts, n=3)):
+    before, after = ([line.decode("utf-8", "surrogateescape") for line in side] for side in sides)
+    for index, line in enumerate(difflib.unified_diff(before, after, n=3)):
         if index < 2:
             continue
         raw = line.encode("utf-8", "surrogateescape")
@@ -113,7 +122,9 @@ def unified(change: Change, old: bytes | None, new: bytes | None) -> Iterator[by
 
 
 def live_difference(host: Host, old: int, paths: Sequence[bytes]) -> list[Change]:
-    """What the live tree (below `paths`, or everything watched) has that the revision at position `old` has not."""
+    """What the live tree (below `paths`, or everything watched) has that the revision at position `old` has
+    not.
+    """
     tip_of(host)
     scope = outermost(paths) if paths else list(host.rules.watches)
     live, _ = live_state(host, scope)

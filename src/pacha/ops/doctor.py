@@ -1,6 +1,7 @@
 """Doctor: small named checks of everything that Pacha stands on, each with the mend.
 
-Called by the verb. It changes nothing and stops at nothing: a check that fails, whatever fails in it, is a finding.
+Called by the verb. It changes nothing and stops at nothing: a check that fails, whatever fails in it, is a
+finding.
 """
 
 from __future__ import annotations
@@ -51,7 +52,13 @@ def _space(host: Host) -> list[tuple[str, ...]]:
     figures = os.statvfs(host.state)
     free = figures.f_bavail * figures.f_frsize
     if free < _LITTLE_SPACE:
-        return [(BAD, f"{free // 1_000_000} MB free for {host.state}", "free some space: captures stop when it is full")]
+        return [
+            (
+                BAD,
+                f"{free // 1_000_000} MB free for {host.state}",
+                "free some space: captures stop when it is full",
+            )
+        ]
     return [(OK, f"{free // 1_000_000:,} MB free for {host.state}")]
 
 
@@ -73,7 +80,13 @@ def _clock(host: Host) -> list[tuple[str, ...]]:
     last = newest(host) if host.store.exists else None
     now = host.now_ns()
     if last is not None and last.stamp.time_ns > now:
-        return [(WARNING, "the last revision is in the future: the clock was wrong then, or is now", "check the clock")]
+        return [
+            (
+                WARNING,
+                "the last revision is in the future: the clock was wrong then, or is now",
+                "check the clock",
+            )
+        ]
     if last is not None and now - last.stamp.time_ns > 10 * _YEAR_NS:
         return [(WARNING, "the last revision is more than ten years old", "check the clock")]
     return [(OK, "the clock goes on from the last revision")]
@@ -83,29 +96,37 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
     if host.store.exists and host.store.is_abandoned:
         return [(WARNING, "a transaction was abandoned", "any pacha capture undoes it")]
     if host.journals.any():
-        return [(WARNING, "an operation waits to be confirmed, or was interrupted", "pacha status tells which")]
+        return [
+            (WARNING, "an operation waits to be confirmed, or was interrupted", "pacha status tells which")
+        ]
     return [(OK, "nothing was left behind by a killed process")]
 
 
 def _watches(host: Host) -> list[tuple[str, ...]]:
     if not host.config.watch:
         return [(WARNING, "nothing is watched", "pacha watch /etc")]
-    found = []
+    found: list[tuple[str, ...]] = []
     for path in host.config.watch:
         shown = path.decode("utf-8", "backslashreplace")
         status = host.tree.lstat(path)
         if status is None:
             found.append((WARNING, f"{shown} does not exist", f"pacha unwatch {shown}, or make it"))
         elif stat.S_ISLNK(status.st_mode):
-            found.append((WARNING, f"{shown} is a symbolic link: only the link is recorded", "watch what it points to"))
-        elif status.st_mode & 0o022 and not stat.S_ISLNK(status.st_mode) and not status.st_mode & stat.S_ISVTX:
+            found.append(
+                (WARNING, f"{shown} is a symbolic link: only the link is recorded", "watch what it points to")
+            )
+        elif (
+            status.st_mode & 0o022 and not stat.S_ISLNK(status.st_mode) and not status.st_mode & stat.S_ISVTX
+        ):
             found.append((WARNING, f"{shown} can be written by others than its owner", f"chmod go-w {shown}"))
     return found or [(OK, f"{len(host.config.watch)} watched")]
 
 
 def _servers(host: Host) -> list[tuple[str, ...]]:
     if host.config.servers:
-        return [(WARNING, "server is configured, but this version keeps the history on this machine only", "")]
+        return [
+            (WARNING, "server is configured, but this version keeps the history on this machine only", "")
+        ]
     return [(OK, "standalone: the history is on this machine only")]
 
 

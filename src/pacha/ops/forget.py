@@ -1,7 +1,7 @@
 """Forget: remove the content of one file from every revision, for a secret that was captured by accident.
 
-Called by the verb, which asks first. Mercurial's censor does the work: hashes, times and metadata stay, the bytes go. This is the one operation after which
-the history holds less than before.
+Called by the verb, which asks first. Mercurial's censor does the work: hashes, times and metadata stay, the
+bytes go. This is the one operation after which the history holds less than before.
 """
 
 from __future__ import annotations

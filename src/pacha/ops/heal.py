@@ -1,7 +1,8 @@
-"""Heal what a killed Pacha left behind, unasked: an abandoned transaction, half-written files, an operation that nobody confirmed.
+"""Heal what a killed Pacha left behind, unasked: an abandoned transaction, half-written files, an operation
+that nobody confirmed.
 
-Called at the start of every command, under the lock where it can be had. It never guesses: live files are changed only by undoing
-an operation that was to be undone unless confirmed.
+Called at the start of every command, under the lock where it can be had. It never guesses: live files are
+changed only by undoing an operation that was to be undone unless confirmed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ def heal(host: Host) -> None:
     """Under the lock: mend the store, remove temporary files, settle journals."""
     with host.lock:
         if host.store.exists and (host.store.is_abandoned or host.store.has_lock) and host.store.recover():
-            host.report.note("an interrupted capture was undone; what it would have recorded is captured next")
+            host.report.note(
+                "an interrupted capture was undone; what it would have recorded is captured next"
+            )
         if host.journals.any():
             for journal, complete in list(host.journals.all()):
                 _settle(host, journal, complete)
@@ -33,7 +36,9 @@ def heal_if_free(host: Host) -> None:
 
 
 def remove_temporaries(host: Host, journal: Journal) -> None:
-    """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them holds."""
+    """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them
+    holds.
+    """
     for directory in sorted({split(step.path)[0] for step in journal.steps}):
         try:
             with host.tree.directory(directory) as parent:
@@ -54,7 +59,8 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         if deadline is None:
             verb, target = journal.header["verb"], journal.header["target"]
             journal.discard()
-            host.report.note(f"a {verb} to {target} was interrupted: each file is as it was or as it was to be; run it again")
+            state = "each file is as it was or as it was to be"
+            host.report.note(f"a {verb} to {target} was interrupted: {state}; run it again")
             return
     elif deadline is not None and host.now_ns() < deadline:
         return

@@ -1,7 +1,8 @@
 """Reading a host's history: which revision is meant, what it changed, how a path was at it.
 
-Called by `log`, `show`, `diff`, `cat`, `rollback` and whatever else looks back. It reads the store only, never the live tree or the index, so it
-works on any store: another host's on a server, or a copy on a read-only disk.
+Called by `log`, `show`, `diff`, `cat`, `rollback` and whatever else looks back. It reads the store only,
+never the live tree or the index, so it works on any store: another host's on a server, or a copy on a
+read-only disk.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def newest(host: Host) -> Revision | None:
 
 
 def resolve(host: Host, text: str) -> Revision:
-    """The revision that `text` means: an id or a unique prefix of one, an ISO time, or an age (the last one not younger).
+    """The revision that `text` means: an id or a unique prefix of one, an ISO time, or an age (the last one
+    not younger).
 
     Raise NotFound, or UsageError for a time in the future.
     """
@@ -47,7 +49,9 @@ def resolve(host: Host, text: str) -> Revision:
     for revision in host.store.history():
         if revision.stamp.time_ns <= when:
             return revision
-    raise NotFound(f"there is no revision as old as {format_when(when)}", hint="pacha log shows how far back they go")
+    raise NotFound(
+        f"there is no revision as old as {format_when(when)}", hint="pacha log shows how far back they go"
+    )
 
 
 def store_prefixes(path: bytes) -> list[bytes]:
@@ -57,8 +61,12 @@ def store_prefixes(path: bytes) -> list[bytes]:
     return [meta_path(split(path)[0]), META + b"/" + encode_path(path) + b"/"]
 
 
-def log(host: Host, paths: Sequence[bytes] = (), *, limit: int = 0, since_ns: int | None = None) -> Iterator[Told]:
-    """Revisions, newest first, that changed one of `paths` or something below; each with those changes (all where no path is given)."""
+def log(
+    host: Host, paths: Sequence[bytes] = (), *, limit: int = 0, since_ns: int | None = None
+) -> Iterator[Told]:
+    """Revisions, newest first, that changed one of `paths` or something below; each with those changes (all
+    where no path is given).
+    """
     prefixes = [prefix for path in paths for prefix in store_prefixes(path)]
     found = 0
     for revision in _buffered(host.store.history(prefixes)):
@@ -74,23 +82,34 @@ def log(host: Host, paths: Sequence[bytes] = (), *, limit: int = 0, since_ns: in
 
 
 def _buffered(revisions: Iterable[Revision]) -> list[Revision]:
-    """The store answers one request at a time: take the whole list before asking what each revision changed."""
+    """The store answers one request at a time: take the whole list before asking what each revision
+    changed.
+    """
     return list(revisions)
 
 
 def changes_between(host: Host, old: int, new: int, paths: Sequence[bytes] = ()) -> list[Change]:
     """What differs between two positions, restricted to `paths` and what lies below them."""
-    differing = {path: pair for path, pair in host.store.difference(old, new).items() if path.startswith(META + b"/")}
+    differing = {
+        path: pair for path, pair in host.store.difference(old, new).items() if path.startswith(META + b"/")
+    }
     if paths:
         wanted = [prefix for path in paths for prefix in store_prefixes(path)]
-        exact, below = {w for w in wanted if not w.endswith(b"/")}, tuple(w for w in wanted if w.endswith(b"/"))
-        differing = {path: pair for path, pair in differing.items() if path in exact or path.startswith(below)}
+        exact, below = (
+            {w for w in wanted if not w.endswith(b"/")},
+            tuple(w for w in wanted if w.endswith(b"/")),
+        )
+        differing = {
+            path: pair for path, pair in differing.items() if path in exact or path.startswith(below)
+        }
     requests = [(path, node) for path, pair in differing.items() for node in pair if node is not None]
     texts = dict(zip(requests, host.store.contents(requests), strict=True))
     differences = []
     for path, pair in differing.items():
         try:
-            states = [split_directory((texts[path, node] if node is not None else None) or b"") for node in pair]
+            states = [
+                split_directory((texts[path, node] if node is not None else None) or b"") for node in pair
+            ]
             differences += between(meta_directory(path), *states)
         except ValueError as problem:
             raise DamagedStore(f"{path.decode('utf-8', 'replace')} cannot be read: {problem}") from problem
@@ -101,7 +120,9 @@ def changes_between(host: Host, old: int, new: int, paths: Sequence[bytes] = ())
 
 
 def entries_at(host: Host, position: int, path: bytes) -> dict[bytes, bytes]:
-    """`{path: metadata line}` of `path` and everything below it at a position; empty where it was not there."""
+    """`{path: metadata line}` of `path` and everything below it at a position; empty where it was not
+    there.
+    """
     found = {}
     for directory, names in lines_at(host, position, store_prefixes(path)).items():
         for name, line in names.items():

@@ -1,7 +1,7 @@
 """One host as an operation sees it: its configuration, and the adapters through which it reaches the world.
 
-Made by `cli/session` (later by the agent and the server too) and handed to every operation. It holds no behaviour: what can be done is in
-the files named after the verbs.
+Made by `cli/session` (later by the agent and the server too) and handed to every operation. It holds no
+behaviour: what can be done is in the files named after the verbs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Report(Protocol):
 class Host:
     """Everything an operation needs; see each type for what it does."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one name for each thing handed in
         self,
         *,
         name: str,

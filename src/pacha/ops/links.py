@@ -1,8 +1,8 @@
 """Groups of hard links: which entries are names of one file.
 
-Called by capture, status and rollback on what a scan found, before it is compared with what the store has. A group is named by its first path among
-what is tracked, so that the same tree always gives the same lines. When a member comes or goes, the others' lines change with it, also
-where the scan did not look at them.
+Called by capture, status and rollback on what a scan found, before it is compared with what the store has. A
+group is named by its first path among what is tracked, so that the same tree always gives the same lines.
+When a member comes or goes, the others' lines change with it, also where the scan did not look at them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pacha.ops.scan import Finding
 
 
 def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
-    """The findings with the group of each file set, and one more for every other member whose line must change."""
+    """The findings with the group of each file set, and one more for every other member whose line must
+    change.
+    """
     members: dict[bytes, dict[bytes, Finding | None]] = defaultdict(dict)
     found = {(finding.directory, finding.name) for finding in findings}
     for finding in findings:
@@ -32,9 +34,11 @@ def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
         paths = [path for path, finding in group.items() if finding is not None]
         paths += [join(row.directory, row.name) for row in others]
         first = min(paths) if len(paths) > 1 else None
-        for finding in group.values():
-            if finding is not None and finding.entry is not None:
-                changed.append(finding._replace(entry=finding.entry._replace(link=first)))
+        changed.extend(
+            member._replace(entry=member.entry._replace(link=first))
+            for member in group.values()
+            if member is not None and member.entry is not None
+        )
         for row in others:
             entry = parse_entry(row.line)
             if entry.link != first:

@@ -1,7 +1,9 @@
-"""What the operations need of the world, as narrow as they need it. The adapters fit these shapes without knowing them.
+"""What the operations need of the world, as narrow as they need it. The adapters fit these shapes without
+knowing them.
 
-Used for annotations only. The words of each method are those of the adapter that does the work: `adapters/files`, `adapters/hg/store`,
-`adapters/index`, `adapters/hooks`, `adapters/journal`, `adapters/lock`, `adapters/spool`.
+Used for annotations only. The words of each method are those of the adapter that does the work:
+`adapters/files`, `adapters/hg/store`, `adapters/index`, `adapters/hooks`, `adapters/journal`,
+`adapters/lock`, `adapters/spool`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Restore: from a desired state of some paths to a plan, and from the plan to live files, a settled journal and a revision.
+"""Restore: from a desired state of some paths to a plan, and from the plan to live files, a settled journal
+and a revision.
 
-Called by rollback and by undo (confirm, failed hooks); rebuild and push will call it too. What is there now is captured before anything is touched, and
-the outcome afterwards, so nothing is lost by going back. It asks nobody and knows no verb's own rules.
+Called by rollback and by undo (confirm, failed hooks); rebuild and push will call it too. What is there now
+is captured before anything is touched, and the outcome afterwards, so nothing is lost by going back. It asks
+nobody and knows no verb's own rules.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from pacha.core.plan import Step, build
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
 from pacha.ops.host import Host
-from pacha.ops.scan import live_line
 from pacha.ops.ports import Journal
+from pacha.ops.scan import live_line
 from pacha.ops.told import path_object
 
 Contents = Callable[[Sequence[Step]], Iterator[bytes | None]]
@@ -40,7 +42,9 @@ def outermost(paths: Sequence[bytes]) -> list[bytes]:
 
 
 def live_state(host: Host, scope: Sequence[bytes]) -> tuple[dict[bytes, bytes], Difference]:
-    """(`{path: line}` of what is there now within `scope`, the look that told). An unread entry has its last known line."""
+    """(`{path: line}` of what is there now within `scope`, the look that told). An unread entry has its last
+    known line.
+    """
     difference = look(host, scope, None, None)
     lines: dict[bytes, bytes] = {}
     for top in scope:
@@ -48,9 +52,9 @@ def live_state(host: Host, scope: Sequence[bytes]) -> tuple[dict[bytes, bytes], 
             for name, row in host.index.rows(directory).items():
                 if is_below(join(directory, name), top):
                     lines[join(directory, name)] = live_line(row)
-        row = host.index.row(*split(top))
-        if row is not None:
-            lines[top] = live_line(row)
+        single = host.index.row(*split(top))
+        if single is not None:
+            lines[top] = live_line(single)
     lines.update(difference.touched)
     for change in difference.changes:
         if change.after is None:
@@ -82,19 +86,24 @@ def plan(
                 notes[path] = note
     steps = build(actual_entries, desired_entries, may_remove)
     checked = [
-        step._replace(refused="it cannot be read") if any(is_below(step.path, path) for path in unread) else step
+        step._replace(refused="it cannot be read")
+        if any(is_below(step.path, path) for path in unread)
+        else step
         for step in steps
     ]
     return Planned(checked, {step.path: notes[step.path] for step in checked if step.path in notes})
 
 
 def localise(host: Host, entry: Entry) -> tuple[Entry, str]:
-    """The entry with owners as this machine numbers and names them, and words where a name is missing here."""
+    """The entry with owners as this machine numbers and names them, and words where a name is missing
+    here.
+    """
     known = host.tree.accounts
     missing = known.missing(entry.user, entry.group)
     uid, gid = known.user_number(entry.user, entry.uid), known.group_number(entry.group, entry.gid)
     lists = [
-        words and acl.to_words(acl.to_binary(words, known.user_number, known.group_number), known.user, known.group)
+        words
+        and acl.to_words(acl.to_binary(words, known.user_number, known.group_number), known.user, known.group)
         for words in (entry.acl, entry.default_acl)
     ]
     there = entry._replace(
@@ -121,7 +130,9 @@ def perform(
     results = work.run()
     journal.mark("applied")
     return [
-        done._replace(reason=planned.notes[done.step.path]) if done.ok and done.step.path in planned.notes else done
+        done._replace(reason=planned.notes[done.step.path])
+        if done.ok and done.step.path in planned.notes
+        else done
         for done in results
     ]
 

@@ -1,7 +1,8 @@
 """Rollback: bring paths on this host back to an earlier revision.
 
-Called by the verb. The plan is made under the lock, shown without it (a person may think for an hour while changes go on being captured), and made again before it
-is done: only what was shown is done. History is never rewritten: the outcome is one more revision.
+Called by the verb. The plan is made under the lock, shown without it (a person may think for an hour while
+changes go on being captured), and made again before it is done: only what was shown is done. History is never
+rewritten: the outcome is one more revision.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def rollback(
 ) -> RolledBack | None:
     """Bring `paths` (resolved host paths) back to the revision `to`.
 
-    `show` sees each plan before it is done; where `ask` (None: nobody is asked) says no, None is returned. With `confirm_ns` the outcome is undone after that time unless it is
-    confirmed. Raise NotFound for a path or revision that is not there, HookFailed where a hook stopped or undid it.
+    `show` sees each plan before it is done; where `ask` (None: nobody is asked) says no, None is returned.
+    With `confirm_ns` the outcome is undone after that time unless it is confirmed. Raise NotFound for a path
+    or revision that is not there, HookFailed where a hook stopped or undid it.
     """
     started = time.monotonic()
     shown: list[Step] | None = None
@@ -105,11 +107,18 @@ def _refuse_untracked(host: Host, path: bytes) -> None:
     shown = path.decode("utf-8", "backslashreplace")
     if path == b"/" or host.rules.watch_of(path) is not None:
         return
-    raise NotFound(f"{shown} is not watched", hint=f"pacha watch {shown}, or name a path that pacha status lists")
+    raise NotFound(
+        f"{shown} is not watched", hint=f"pacha watch {shown}, or name a path that pacha status lists"
+    )
 
 
 def _do(
-    host: Host, scope: Sequence[bytes], target: Revision, planned: Planned, confirm_ns: int | None, started: float
+    host: Host,
+    scope: Sequence[bytes],
+    target: Revision,
+    planned: Planned,
+    confirm_ns: int | None,
+    started: float,
 ) -> RolledBack:
     def run(moment: str, **more: object) -> list[Any]:
         payload = {"host": host.name, "target": target.id, "steps": planned_objects(planned), **more}
@@ -132,20 +141,30 @@ def _do(
         hooks += run(moment)
         if hooks and hooks[-1].exit != 0:
             run("on-failure", failed=hooks[-1].name)
-            problem = f"the {moment} hook {hooks[-1].name} failed (exit {hooks[-1].exit}); nothing was changed"
+            problem = (
+                f"the {moment} hook {hooks[-1].name} failed (exit {hooks[-1].exit}); nothing was changed"
+            )
             raise HookFailed(problem, hint="mend what it complains about, then run the rollback again")
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", journal.id])
-    header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id, "made_ns": host.now_ns()}
+    header = {
+        "id": journal.id,
+        "verb": "rollback",
+        "host": host.name,
+        "target": target.id,
+        "made_ns": host.now_ns(),
+    }
     results = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
     hooks += run("post-rollback")
     if hooks and hooks[-1].exit != 0:
         undo(host, journal, f"the post-rollback hook {hooks[-1].name} failed")
         run("on-failure", failed=hooks[-1].name)
-        problem = f"the post-rollback hook {hooks[-1].name} failed (exit {hooks[-1].exit}); everything was put back"
+        problem = (
+            f"the post-rollback hook {hooks[-1].name} failed (exit {hooks[-1].exit}); everything was put back"
+        )
         raise HookFailed(problem, hint="pacha log shows both states")
     outcome = record(
         host, scope, cause="rollback", message=f"rollback to {target.id}", unpaced=None, earlier_hooks=hooks
@@ -153,7 +172,9 @@ def _do(
     if deadline is None:
         journal.discard()
     seconds = time.monotonic() - started
-    return RolledBack(target, outcome.revision, results, planned, hooks, seconds, "" if deadline is None else journal.id)
+    return RolledBack(
+        target, outcome.revision, results, planned, hooks, seconds, "" if deadline is None else journal.id
+    )
 
 
 def _contents(host: Host, target: Revision, steps: Sequence[Step]) -> Iterator[bytes | None]:

@@ -1,8 +1,9 @@
 """The scan: what of the live tree is not as the index has it.
 
-Called by capture, status, verify and rollback. It reads and compares; it commits nothing and writes no index. Three things are never
-taken for a deletion: an entry that cannot be read, one that vanished or changed its kind under our hands, and a directory on another
-file system. They keep their last version and are listed as skipped.
+Called by capture, status, verify and rollback. It reads and compares; it commits nothing and writes no index.
+Three things are never taken for a deletion: an entry that cannot be read, one that vanished or changed its
+kind under our hands, and a directory on another file system. They keep their last version and are listed as
+skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from os import stat_result
 
 _ATTEMPTS = 3
-# Timestamps move on in steps of up to 10 ms: a file changed within the same step looks unchanged. Coarse ones have whole seconds.
+# Timestamps move on in steps of up to 10 ms: a file changed within the same step looks unchanged. Coarse ones
+# have whole seconds.
 _STEP_NS, _COARSE_STEP_NS = 20_000_000, 2_100_000_000
 _SECOND = 1_000_000_000
 _PROGRESS_EVERY = 250
@@ -50,8 +52,12 @@ class Finding(NamedTuple):
 class Scan:
     """One pass over some paths; the results are attributes."""
 
-    def __init__(self, host: Host, spool: Spool | None = None, *, unpaced: Iterable[bytes] | None = ()) -> None:
-        """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too often; None: all are."""
+    def __init__(
+        self, host: Host, spool: Spool | None = None, *, unpaced: Iterable[bytes] | None = ()
+    ) -> None:
+        """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too
+        often; None: all are.
+        """
         self.findings: list[Finding] = []
         self.skipped: list[Skipped] = []
         self.deferred: list[bytes] = []
@@ -67,9 +73,14 @@ class Scan:
     def _overdue(self, unpaced: set[bytes]) -> set[bytes]:
         """The paths that must wait."""
         paces = self._host.index.paces()
-        return {path for path, text in paces.items() if path not in unpaced and not pace.due(pace.parse(text), self._now)}
+        return {
+            path
+            for path, text in paces.items()
+            if path not in unpaced and not pace.due(pace.parse(text), self._now)
+        }
 
-    # -- the walk ---------------------------------------------------------------------------------------------
+    # -- the walk
+    # ---------------------------------------------------------------------------------------------
 
     def run(self, paths: Sequence[bytes]) -> None:
         """Look at each path, which must be tracked, and everything below it."""
@@ -133,7 +144,9 @@ class Scan:
         self._read_self(directory, rows.get(b"."))
         crossing = device is not None and directory.stat.st_dev != device
         if crossing and not self._host.config.cross_filesystems and directory.path not in self._named:
-            self._keep(directory.path, "another file system is mounted here: watch it by its own path", failed=False)
+            self._keep(
+                directory.path, "another file system is mounted here: watch it by its own path", failed=False
+            )
             return False
         return True
 
@@ -156,7 +169,8 @@ class Scan:
             self._gone(row)
         return below
 
-    # -- one entry --------------------------------------------------------------------------------------------
+    # -- one entry
+    # --------------------------------------------------------------------------------------------
 
     def _read_self(self, directory: Directory, row: Row | None) -> None:
         self._counted()
@@ -199,7 +213,9 @@ class Scan:
             if known is None or known.sha256 != entry.sha256 or not known.has_content:
                 data = self._spool.put(reading.data)
         if entry.unstable:
-            self.skipped.append(Skipped(path, "unstable: it changed while it was read; captured as last read", True))
+            self.skipped.append(
+                Skipped(path, "unstable: it changed while it was read; captured as last read", True)
+            )
         elif entry.kind == FILE and entry.size is not None:
             self.skipped.append(Skipped(path, "larger than max_file_size: metadata and digest only", False))
         several = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
@@ -238,7 +254,9 @@ class Scan:
 
 
 def live_line(row: Row) -> bytes:
-    """The row's line with the time that the entry has now: a touched file makes no revision, but a rollback brings its time back."""
+    """The row's line with the time that the entry has now: a touched file makes no revision, but a rollback
+    brings its time back.
+    """
     if not row.signature or b"\tmtime=" not in row.line:
         return row.line
     mtime = _SIGNATURE.unpack(row.signature)[7]

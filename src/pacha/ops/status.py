@@ -19,7 +19,9 @@ from pacha.ops.tip import last_of, tip_of
 
 
 class Status(NamedTuple):
-    """`missing` are watches that are not there; `paced` are files that change too often to be captured at once."""
+    """`missing` are watches that are not there; `paced` are files that change too often to be captured at
+    once.
+    """
 
     last: Revision | None
     entries: int
@@ -62,7 +64,9 @@ def _is_missing(host: Host, path: bytes) -> bool:
 
 
 def _lasting(host: Host, fresh: list[Skipped]) -> list[Skipped]:
-    """What an earlier capture left out and the scan had no reason to look at again, such as a file too large."""
+    """What an earlier capture left out and the scan had no reason to look at again, such as a file too
+    large.
+    """
     known = {item.path for item in fresh}
     lasting = []
     for path, reason in host.index.skipped().items():

@@ -1,8 +1,9 @@
-"""Bring the index up to the store: whatever the index says of another line of revisions, or of another machine, is worthless.
+"""Bring the index up to the store: whatever the index says of another line of revisions, or of another
+machine, is worthless.
 
-Called before every scan. The usual case costs one stat. A cold index takes its lines from the store's newest revision and keeps a
-signature only where the line is still the same, so what was committed by a process that died before it wrote the index makes
-no second revision.
+Called before every scan. The usual case costs one stat. A cold index takes its lines from the store's newest
+revision and keeps a signature only where the line is still the same, so what was committed by a process that
+died before it wrote the index makes no second revision.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def tip_of(host: Host) -> str:
 
 
 def lines_at(host: Host, position: int, prefixes: list[bytes]) -> dict[bytes, dict[bytes, bytes]]:
-    """`{directory: {name: line}}` of a revision, restricted to the given prefixes of store paths (all of `meta/` where none)."""
+    """`{directory: {name: line}}` of a revision, restricted to the given prefixes of store paths (all of
+    `meta/` where none).
+    """
     files = host.store.files(position, prefixes or [META + b"/"])
     wanted = [(path, node) for path, node in files.items() if path.startswith(META + b"/")]
     lines = {}

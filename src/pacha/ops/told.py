@@ -1,6 +1,8 @@
-"""Results as the JSON objects of the contract: what `--json` prints and what hooks read on stdin are the same words.
+"""Results as the JSON objects of the contract: what `--json` prints and what hooks read on stdin are the same
+words.
 
-Called by the verbs' printing and by the hooks' callers. A path that is not UTF-8 appears as `path_b64` instead of `path`.
+Called by the verbs' printing and by the hooks' callers. A path that is not UTF-8 appears as `path_b64`
+instead of `path`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Verify: the store against itself, and the live files against the last revision.
 
-Called by the verb. It changes nothing. The store is checked by Mercurial's own verification; then every content of the last revision is read
-back and compared with the digest in its metadata line, which Mercurial knows nothing of. Live files are read again, whatever the index believes of them.
+Called by the verb. It changes nothing. The store is checked by Mercurial's own verification; then every
+content of the last revision is read back and compared with the digest in its metadata line, which Mercurial
+knows nothing of. Live files are read again, whatever the index believes of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _AT_ONCE = 500
 
 
 class Verified(NamedTuple):
-    """`problems` concern the store; `live` are differences of live files from the last revision; `forgotten` have no content any more."""
+    """`problems` concern the store; `live` are differences of live files from the last revision; `forgotten`
+    have no content any more.
+    """
 
     revision: str | None
     revisions: int
@@ -40,7 +43,8 @@ def verify(host: Host) -> Verified:
         heal(host)
         if not host.store.exists:
             return Verified(None, 0, [], [], [], [])
-        problems, forgotten = list(host.store.verify()), []
+        problems = list(host.store.verify())
+        forgotten: list[bytes] = []
         last = None
         try:
             last = newest(host)
@@ -50,7 +54,9 @@ def verify(host: Host) -> Verified:
         except DamagedStore as problem:
             problems.append(str(problem))
         if problems:
-            return Verified(last.id if last else None, last.position + 1 if last else 0, problems, forgotten, [], [])
+            return Verified(
+                last.id if last else None, last.position + 1 if last else 0, problems, forgotten, [], []
+            )
         tip_of(host)
         # Nothing that the index believes counts here: every entry is read again.
         host.index.change(rows=[
@@ -60,12 +66,15 @@ def verify(host: Host) -> Verified:
         ])  # fmt: skip
         difference = look(host, None, None, None)
     revision = last.id if last else None
-    return Verified(revision, last.position + 1 if last else 0, [], forgotten, difference.changes, difference.skipped)
+    return Verified(
+        revision, last.position + 1 if last else 0, [], forgotten, difference.changes, difference.skipped
+    )
 
 
 def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
     """(complaints, forgotten paths) of a revision's contents, each held against its metadata line."""
-    problems, forgotten = [], []
+    problems: list[str] = []
+    forgotten: list[bytes] = []
     expected = {}
     for directory, names in lines_at(host, position, []).items():
         for name, line in names.items():
@@ -73,8 +82,8 @@ def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
             if entry.has_content:
                 expected[content_path(join(directory, name))] = entry.sha256
     files = host.store.files(position, [FILES + b"/"])
-    for path in sorted(expected.keys() ^ files.keys()):
-        problems.append(f"{_shown(path)}: {'content without metadata' if path in files else 'metadata without content'}")
+    lone = sorted(expected.keys() ^ files.keys())
+    problems += [f"{_shown(p)}: {'content' if p in files else 'metadata'} without the other" for p in lone]
     wanted = [(path, files[path]) for path in sorted(expected.keys() & files.keys())]
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]

@@ -1,7 +1,7 @@
 """Watch and unwatch: what is tracked from now on, said in `pacha.toml` and captured at once.
 
-Called by the two verbs. Paths have their parents resolved once, here, as every later look-up does; the leaf never is, so a watched
-link is captured as a link.
+Called by the two verbs. Paths have their parents resolved once, here, as every later look-up does; the leaf
+never is, so a watched link is captured as a link.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Watched(NamedTuple):
 
 
 def watch(host: Host, paths: Sequence[bytes], save: Callable[[list[bytes]], Host]) -> Watched:
-    """Track `paths` (resolved). `save` writes new ones into the configuration and gives the host as it is then.
+    """Track `paths` (resolved). `save` writes new ones into the configuration and gives the host as it is
+    then.
 
     Raise NotFound for a path that does not exist, UsageError for one that can't be tracked.
     """

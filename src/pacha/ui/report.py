@@ -1,7 +1,8 @@
-"""What an operation says while it works: notes, a progress bar, the output of hooks. All of it on standard error.
+"""What an operation says while it works: notes, a progress bar, the output of hooks. All of it on standard
+error.
 
-Made by `cli/session` and handed to the operations as their `Report`. The bar appears only on a terminal and only after a moment,
-so quick commands stay silent; rich is imported only then.
+Made by `cli/session` and handed to the operations as their `Report`. The bar appears only on a terminal and
+only after a moment, so quick commands stay silent; rich is imported only then.
 """
 
 from __future__ import annotations
@@ -64,5 +65,10 @@ def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)

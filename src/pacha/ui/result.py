@@ -17,7 +17,9 @@ def print_object(values: dict[str, Any], ok: bool = True) -> None:
     """Print `values` as one line of JSON on standard output, with `version` and `ok`."""
     import json
 
-    sys.stdout.write(json.dumps({"version": FORMAT, "ok": ok, **values}, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(
+        json.dumps({"version": FORMAT, "ok": ok, **values}, ensure_ascii=False, default=str) + "\n"
+    )
     sys.stdout.flush()
 
 

@@ -1,12 +1,14 @@
 """Plain words for people: paths that cannot harm a terminal, ages, colours where they are wanted.
 
-Called by the verbs' printing. It prints nothing itself. Colours are on where the stream is a terminal and `NO_COLOR` is not set (no-color.org).
+Called by the verbs' printing. It prints nothing itself. Colours are on where the stream is a terminal and
+`NO_COLOR` is not set (no-color.org).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 CHANGE_COLOURS = {"added": "green", "modified": "yellow", "removed": "red", "metadata": "cyan"}
@@ -29,7 +31,9 @@ def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape has it
         return f"\\x{number - 0xDC00:02x}"
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or character.encode("unicode_escape").decode()
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or character.encode(
+        "unicode_escape"
+    ).decode()
 
 
 def content_line(line: bytes) -> str:
@@ -38,10 +42,10 @@ def content_line(line: bytes) -> str:
     return "\t".join(printable(part) for part in text.split("\t"))
 
 
-def use_colour(stream: object = None) -> bool:
+def use_colour(stream: TextIO | None = None) -> bool:
     """Whether to colour what goes to `stream` (default: standard output)."""
     stream = sys.stdout if stream is None else stream
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())  # type: ignore[attr-defined]
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def paint(text: str, colour: str, on: bool) -> str:

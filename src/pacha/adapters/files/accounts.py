@@ -1,7 +1,8 @@
 """Users and groups: names for numbers, and numbers for names.
 
-Called by the reader (names to record) and the writer (numbers to set). For the machine's own root the system is asked, whatever it asks in turn;
-for another root its own `/etc/passwd` and `/etc/group` count, read beneath that root like any other file of it. Each answer is asked for once.
+Called by the reader (names to record) and the writer (numbers to set). For the machine's own root the system
+is asked, whatever it asks in turn; for another root its own `/etc/passwd` and `/etc/group` count, read
+beneath that root like any other file of it. Each answer is asked for once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ class Accounts:
     """The accounts of one root."""
 
     def __init__(self, is_own: bool, read: Callable[[bytes], bytes]) -> None:
-        """`is_own`: the root is this machine's. `read(path)` gives a file of the root, empty where there is none."""
+        """`is_own`: the root is this machine's. `read(path)` gives a file of the root, empty where there is
+        none.
+        """
         self._is_own = is_own
         self._read = read
         self._names: dict[tuple[bytes, int], bytes] = {}

@@ -1,7 +1,9 @@
-"""System calls that Python does not offer, and the attributes of inodes: openat2, renameat2, fchownat, ioctl, xattrs.
+"""System calls that Python does not offer, and the attributes of inodes: openat2, renameat2, fchownat, ioctl,
+xattrs.
 
-Called by the rest of `adapters/files` alone. Every function takes a descriptor, or a descriptor and one name; none takes a path of
-the host. Errors are OSError with the kernel's number. Sources: openat2(2), renameat2(2), ioctl_iflags(2), syncfs(2).
+Called by the rest of `adapters/files` alone. Every function takes a descriptor, or a descriptor and one name;
+none takes a path of the host. Errors are OSError with the kernel's number. Sources: openat2(2), renameat2(2),
+ioctl_iflags(2), syncfs(2).
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ def has_openat2() -> bool:
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
-    """Open `path` (relative, any number of components) beneath the directory `root`, following no link on the way.
+    """Open `path` (relative, any number of components) beneath the directory `root`, following no link on the
+    way.
 
-    A symlink in any place is ELOOP, a way out EXDEV. The kernel answers EAGAIN where something was renamed meanwhile: asked again.
+    A symlink in any place is ELOOP, a way out EXDEV. The kernel answers EAGAIN where something was renamed
+    meanwhile: asked again.
     """
     if not path:
         return os.open(b".", flags | os.O_CLOEXEC, dir_fd=root)
@@ -107,7 +111,14 @@ def inode_flags(descriptor: int) -> bytes:
     try:
         fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, buffer)
     except OSError as problem:
-        if problem.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES, errno.EPERM, errno.ENOSYS):
+        if problem.errno in (
+            errno.ENOTTY,
+            errno.EOPNOTSUPP,
+            errno.EINVAL,
+            errno.EACCES,
+            errno.EPERM,
+            errno.ENOSYS,
+        ):
             return b""
         raise
     value = struct.unpack_from("<I", buffer)[0]
@@ -126,7 +137,7 @@ def set_inode_flags(descriptor: int, wanted: bytes) -> None:
 
 def attributes(target: int | bytes) -> dict[bytes, bytes]:
     """All extended attributes that can be read, access lists among them; none where there is no support."""
-    found = {}
+    found: dict[bytes, bytes] = {}
     try:
         names = os.listxattr(target)
     except OSError as problem:

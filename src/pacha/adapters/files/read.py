@@ -1,7 +1,9 @@
-"""Reading one live entry honestly: never blocking, never following a link, never half of one version and half of another.
+"""Reading one live entry honestly: never blocking, never following a link, never half of one version and half
+of another.
 
-Called by the scanner through `Tree`. A file is read between two looks at its inode; where they differ it is read again, and
-where it keeps changing the last reading is handed over marked unstable. It decides nothing about what is captured.
+Called by the scanner through `Tree`. A file is read between two looks at its inode; where they differ it is
+read again, and where it keeps changing the last reading is handed over marked unstable. It decides nothing
+about what is captured.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def kind_of(status: os.stat_result) -> bytes:
 def read(directory: int, name: bytes, status: os.stat_result, accounts: Accounts, limit: int) -> Reading:
     """Read the entry `name` of the open `directory`, whose kind `status` told.
 
-    Raise Vanished, or OSError where it cannot be read (EACCES, EIO, ESTALE …). Files of more than `limit` bytes: digest only.
+    Raise Vanished, or OSError where it cannot be read (EACCES, EIO, ESTALE …). Files of more than `limit`
+    bytes: digest only.
     """
     if not stat.S_ISREG(status.st_mode):
         return _read_special(directory, name, status, accounts)
@@ -97,7 +100,11 @@ def _read_file(descriptor: int, listed: os.stat_result, accounts: Accounts, limi
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (other.st_size, other.st_mtime_ns, other.st_ctime_ns)
+    return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
+        other.st_size,
+        other.st_mtime_ns,
+        other.st_ctime_ns,
+    )
 
 
 def _content(descriptor: int, status: os.stat_result, limit: int) -> tuple[bytes | None, bytes | None, int]:
@@ -109,7 +116,8 @@ def _content(descriptor: int, status: os.stat_result, limit: int) -> tuple[bytes
     digest = hashlib.sha256()
     parts: list[bytes] | None = []
     size = 0
-    # One byte more than the limit is enough to know; a file that grows for ever is cut off at the digest's bound.
+    # One byte more than the limit is enough to know; a file that grows for ever is cut off at the digest's
+    # bound.
     while size <= max(limit, DIGEST_AT_MOST):
         part = os.pread(descriptor, _CHUNK, size)
         if not part:
@@ -168,7 +176,9 @@ def _read_special(directory: int, name: bytes, listed: os.stat_result, accounts:
         os.close(descriptor)
 
 
-def _metadata(status: os.stat_result, accounts: Accounts, extended: dict[bytes, bytes], flags: bytes) -> Entry:
+def _metadata(
+    status: os.stat_result, accounts: Accounts, extended: dict[bytes, bytes], flags: bytes
+) -> Entry:
     lists = [
         acl.to_words(extended[key], accounts.user, accounts.group) if key in extended else None
         for key in (_ACL, _DEFAULT_ACL)
@@ -184,7 +194,9 @@ def _metadata(status: os.stat_result, accounts: Accounts, extended: dict[bytes, 
         acl=lists[0],
         default_acl=lists[1],
         xattrs=tuple(
-            sorted(item for item in extended.items() if item[0].startswith(kept) and item[0] not in _UNPORTABLE)
+            sorted(
+                item for item in extended.items() if item[0].startswith(kept) and item[0] not in _UNPORTABLE
+            )
         ),
         flags=flags,
     )

@@ -1,8 +1,8 @@
 """A host's live tree below its root: directories held open, listed and read.
 
-Called by the operations, which get a `Tree` handed in. Paths are the host's (absolute bytes, as below its root) and become
-descriptors here: `openat2` beneath the root and no link followed, then one name at a time below a directory that is held
-open. Who swaps a directory for a link meanwhile gets an error, not a way out.
+Called by the operations, which get a `Tree` handed in. Paths are the host's (absolute bytes, as below its
+root) and become descriptors here: `openat2` beneath the root and no link followed, then one name at a time
+below a directory that is held open. Who swaps a directory for a link meanwhile gets an error, not a way out.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class Tree:
         return Directory(self, path, kernel.open_beneath(self.root_descriptor, path[1:], kernel.DIRECTORY))
 
     def lstat(self, path: bytes) -> os.stat_result | None:
-        """The entry's own status, None where it or a parent is not there; OSError where that can't be told."""
+        """The entry's own status, None where it or a parent is not there; OSError where that can't be
+        told.
+        """
         directory, name = split(path)
         try:
             with self.directory(directory) as parent:
@@ -140,7 +142,8 @@ class Tree:
         kernel.syncfs(directory.descriptor)
 
     def resolve(self, path: bytes) -> bytes:
-        """The path with the links among its parents resolved, the leaf left as it is, all as seen from the root.
+        """The path with the links among its parents resolved, the leaf left as it is, all as seen from the
+        root.
 
         What does not exist stays as it was written. Raise OSError (ELOOP) for a loop.
         """

@@ -1,8 +1,10 @@
-"""Writing live entries: each is made whole beside its target under a name of Pacha's own, then takes its place at one instant.
+"""Writing live entries: each is made whole beside its target under a name of Pacha's own, then takes its
+place at one instant.
 
-Called by `ops/apply` alone, through `Workbench`. A new entry gets owner, extended attributes and access lists, then mode, then capabilities, through its
-open descriptor before it can be seen under the target's name: nothing is ever half written, or readable by more people than it
-will be. Inode flags come last, after the rename that they would forbid. It decides nothing: no plan, no journal.
+Called by `ops/apply` alone, through `Workbench`. A new entry gets owner, extended attributes and access
+lists, then mode, then capabilities, through its open descriptor before it can be seen under the target's
+name: nothing is ever half written, or readable by more people than it will be. Inode flags come last, after
+the rename that they would forbid. It decides nothing: no plan, no journal.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Workbench:
         self._at = directory.descriptor
         self._accounts = accounts
 
-    # -- making -----------------------------------------------------------------------------------------------
+    # -- making
+    # -----------------------------------------------------------------------------------------------
 
     def make(self, entry: Entry, data: bytes | None) -> bytes:
         """Make `entry` under a temporary name, complete but for inode flags; returns that name.
@@ -89,7 +92,8 @@ class Workbench:
         finally:
             os.close(descriptor)
 
-    # -- metadata ---------------------------------------------------------------------------------------------
+    # -- metadata
+    # ---------------------------------------------------------------------------------------------
 
     def _dress(self, descriptor: int, target: int | bytes, entry: Entry) -> None:
         """Give what `descriptor` is its metadata; `target` is what the attribute calls of Python take."""
@@ -101,7 +105,9 @@ class Workbench:
         wanted = self._attributes(entry)
         present = kernel.attributes(target)
         for key in present:
-            if key not in wanted and key.startswith((b"user.", b"trusted.", b"security.", _ACL, _DEFAULT_ACL)):
+            if key not in wanted and key.startswith(
+                (b"user.", b"trusted.", b"security.", _ACL, _DEFAULT_ACL)
+            ):
                 _remove_attribute(target, key)
         for key, value in wanted.items():
             if key != _CAPABILITY and present.get(key) != value:
@@ -143,12 +149,14 @@ class Workbench:
         finally:
             os.close(descriptor)
 
-    # -- putting in place -------------------------------------------------------------------------------------
+    # -- putting in place
+    # -------------------------------------------------------------------------------------
 
     def place(self, temporary: bytes, name: bytes) -> None:
         """Let the entry `temporary` take the place of `name`, whatever that is or is not, at one instant.
 
-        A directory in the way must be empty. Raise OSError and leave both as they were where it cannot be done.
+        A directory in the way must be empty. Raise OSError and leave both as they were where it cannot be
+        done.
         """
         old, new = self._directory.lstat(name), self._directory.lstat(temporary)
         if old is None or new is None or not (stat.S_ISDIR(old.st_mode) or stat.S_ISDIR(new.st_mode)):

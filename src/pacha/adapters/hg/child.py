@@ -1,8 +1,8 @@
 """The one Mercurial process: started when there is work, spoken to over a pipe, ended with its owner.
 
-Called by `adapters/hg/store`. The other end is `extension.py`, where the protocol is written down. The environment is made from an
-allow-list and no configuration file is read, so nothing that a person has set up for their own Mercurial changes a store. It must not
-interpret what it carries.
+Called by `adapters/hg/store`. The other end is `extension.py`, where the protocol is written down. The
+environment is made from an allow-list and no configuration file is read, so nothing that a person has set up
+for their own Mercurial changes a store. It must not interpret what it carries.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ _HINT = "pacha doctor says more; pacha verify checks the whole store"
 
 
 class Child:
-    """A running command server; requests are made one at a time. To make one is not to wait for it to be ready."""
+    """A running command server; requests are made one at a time. To make one is not to wait for it to be
+    ready.
+    """
 
     def __init__(self, inherited: tuple[int, ...] = ()) -> None:
-        """Start it. `inherited` descriptors stay open in it: the lock is held until a commit at hand is finished."""
+        """Start it. `inherited` descriptors stay open in it: the lock is held until a commit at hand is
+        finished.
+        """
         extension = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extension.py")
         command = [sys.executable, "-I", "-m", "mercurial", "serve", "--cmdserver", "pipe"]
         for setting in (f"extensions.pacha={extension}", *_SETTINGS):
@@ -54,22 +58,24 @@ class Child:
         )
         self._greeted = False
 
-    # -- requests ---------------------------------------------------------------------------------------------
+    # -- requests
+    # ---------------------------------------------------------------------------------------------
 
-    def call(self, operation: str, *arguments: object) -> Any:
+    def call(self, operation: str, *arguments: Any) -> Any:
         """Make a request and return its value; items are passed over."""
         for _ in self.stream(operation, *arguments):
             pass
         return self.value
 
     def stream(
-        self, operation: str, *arguments: object, supply: Callable[[bytes], bytes] | None = None
+        self, operation: str, *arguments: Any, supply: Callable[[bytes], bytes] | None = None
     ) -> Iterator[Any]:
         """Make a request and yield its items; `supply` answers the extension's requests for contents.
 
-        Raise Busy, DamagedStore, NoSpace, ReadOnly or Failed as the extension tells. Items that the caller does not take are dropped.
+        Raise Busy, DamagedStore, NoSpace, ReadOnly or Failed as the extension tells. Items that the caller
+        does not take are dropped.
         """
-        self._send(b"pacha\n" + _packed(marshal.dumps((operation, arguments))))
+        self._send(b"pacha\n" + _packed(marshal.dumps((operation, list(arguments)))))
         wanted = True
         while True:
             kind, *values = marshal.loads(self._channel())
@@ -98,7 +104,8 @@ class Child:
                     pass
         self._process.wait()
 
-    # -- the pipe ---------------------------------------------------------------------------------------------
+    # -- the pipe
+    # ---------------------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -141,12 +148,16 @@ def _explained(kind: str, detail: Any) -> PachaError:
     import errno
 
     if kind == "busy":
-        return Busy("another Mercurial process holds the store's lock", hint="wait for it to end, then run this again")
+        return Busy(
+            "another Mercurial process holds the store's lock", hint="wait for it to end, then run this again"
+        )
     if kind == "os":
         number, words = detail
         text = words.decode("utf-8", "replace")
         if number in (errno.ENOSPC, errno.EDQUOT):
-            return NoSpace("no space left for the store", hint="free some space and run it again; nothing is lost")
+            return NoSpace(
+                "no space left for the store", hint="free some space and run it again; nothing is lost"
+            )
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
             return ReadOnly(f"cannot write the store: {text}", hint="is its file system mounted read-only?")
         if number in (errno.ENOENT, errno.EIO):

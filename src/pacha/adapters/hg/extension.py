@@ -1,18 +1,20 @@
 """The Mercurial side of Pacha: runs inside `hg serve --cmdserver pipe` and answers a handful of requests.
 
-Who calls it: only Mercurial, which loads this file by its path; `adapters/hg/child.py` is the other end of the pipe.
-What it must not do: import Pacha, touch a live file, keep a working copy, or decide what may be committed.
+Who calls it: only Mercurial, which loads this file by its path; `adapters/hg/child.py` is the other end of
+the pipe. What it must not do: import Pacha, touch a live file, keep a working copy, or decide what may be
+committed.
 
-The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian length and
-a marshalled tuple `(operation, arguments)`; the answer is any number of `("item", value)` frames on the result channel
-and one last `("done", value)` or `("error", kind, text)`. While a commit runs, `("need", path)` frames ask for
-contents, each answered by a length and the bytes. Marshal, because both ends are the same interpreter and paths are bytes.
+The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian
+length and a marshalled tuple `(operation, arguments)`; the answer is any number of `("item", value)` frames
+on the result channel and one last `("done", value)` or `("error", kind, text)`. While a commit runs,
+`("need", path)` frames ask for contents, each answered by a length and the bytes. Marshal, because both ends
+are the same interpreter and paths are bytes.
 
-Durability: Mercurial never calls fsync. `_Durable` hangs two finalizers on the transaction. The first sorts before
-the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data, journal and directories
-go to the disk before any revision can be seen. The second runs last, while the journal is still there: the changelog goes to the disk
-before the journal may vanish. After the close the directory is synced once more, or a crash would bring the journal back and
-undo an acknowledged revision.
+Durability: Mercurial never calls fsync. `_Durable` hangs two finalizers on the transaction. The first sorts
+before the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data, journal and
+directories go to the disk before any revision can be seen. The second runs last, while the journal is still
+there: the changelog goes to the disk before the journal may vanish. After the close the directory is synced
+once more, or a crash would bring the journal back and undo an acknowledged revision.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import os
 import struct
 
 from mercurial import commandserver, context, error, hg, pycompat, verify
-from mercurial.node import bin as unhex, hex as tohex
+from mercurial.node import bin as unhex
+from mercurial.node import hex as tohex
 from mercurial.utils import stringutil
 
 testedwith = b"7.2"
@@ -92,7 +95,9 @@ class _Durable:
 
 
 class _Revision(context.memctx):
-    """A memctx that knows which paths are new, so contents are asked for once and never all held in memory."""
+    """A memctx that knows which paths are new, so contents are asked for once and never all held in
+    memory.
+    """
 
     def __init__(self, repo, request, supply):
         paths = request["present"] + request["removed"]
@@ -165,7 +170,9 @@ class _Session:
             _syncfs(path)
 
     def do_recover(self):
-        """Break a lock whose owner is gone and roll an abandoned transaction back; returns whether there was one."""
+        """Break a lock whose owner is gone and roll an abandoned transaction back; returns whether there was
+        one.
+        """
         _break_stale_lock(self._repo)
         return self._repo.svfs.exists(b"journal") and self._repo.recover()
 
@@ -229,7 +236,9 @@ class _Session:
         return found
 
     def do_files(self, rev, prefixes):
-        """`{path: file hash}` of the manifest of `rev`, restricted like `do_history`; rev -1 is the empty one."""
+        """`{path: file hash}` of the manifest of `rev`, restricted like `do_history`; rev -1 is the empty
+        one.
+        """
         manifest = self._repo[rev].manifest() if rev >= 0 else {}
         if not prefixes:
             return dict(manifest.items())
@@ -241,7 +250,9 @@ class _Session:
         return found
 
     def do_difference(self, old, new):
-        """`{path: (old file hash or None, new file hash or None)}` between two revisions; -1 is the empty one."""
+        """`{path: (old file hash or None, new file hash or None)}` between two revisions; -1 is the empty
+        one.
+        """
         changed = self._repo[old].manifest().diff(self._repo[new].manifest())
         return {path: (before[0], after[0]) for path, (before, after) in changed.items()}
 
@@ -281,7 +292,7 @@ class _Session:
                 for name in list(repo.svfs.listdir()):
                     if name.startswith(b"undo"):
                         repo.svfs.unlink(name)
-                directory, base = os.path.split(repo.svfs.join(filelog._revlog._indexfile))
+                directory = os.path.dirname(repo.svfs.join(filelog._revlog._indexfile))
                 for name in os.listdir(directory):
                     if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
                         os.unlink(os.path.join(directory, name))
@@ -301,8 +312,8 @@ def _words(problem):
 def _break_stale_lock(repo):
     """Remove the store's lock where its process is older than the process that has this number now.
 
-    Mercurial knows a lock by host and process number alone: after a crash another process may have the number,
-    and the lock would hold for ever. A lock cannot be older than its owner.
+    Mercurial knows a lock by host and process number alone: after a crash another process may have the
+    number, and the lock would hold for ever. A lock cannot be older than its owner.
     """
     for vfs, name in ((repo.svfs, b"lock"), (repo.vfs, b"wlock")):
         path = vfs.join(name)

@@ -1,7 +1,9 @@
-"""The store: the history of one host, one Mercurial repository without a working copy and with one line of revisions.
+"""The store: the history of one host, one Mercurial repository without a working copy and with one line of
+revisions.
 
-Called by the operations, which get a `Store` handed in. It speaks of revisions, store paths and bytes; which live file is behind
-a path, and whether a revision may be added, is not its business. The Mercurial child starts with the first request that needs it.
+Called by the operations, which get a `Store` handed in. It speaks of revisions, store paths and bytes; which
+live file is behind a path, and whether a revision may be added, is not its business. The Mercurial child
+starts with the first request that needs it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Store:
         self._child: Child | None = None
         self._coming: Child | None = None  # started, but not yet spoken to
 
-    # -- state without Mercurial ------------------------------------------------------------------------------
+    # -- state without Mercurial
+    # ------------------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
@@ -50,14 +53,17 @@ class Store:
         """Whether there is a lock file of Mercurial's, of a live process or a dead one."""
         return os.path.lexists(os.path.join(self.path, b".hg", b"store", b"lock"))
 
-    # -- the child --------------------------------------------------------------------------------------------
+    # -- the child
+    # --------------------------------------------------------------------------------------------
 
     def create(self) -> None:
         """Make the repository where there is none."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
         except OSError as problem:
-            raise ReadOnly(f"cannot make the store: {problem.strerror}: {os.fsdecode(self.path)}") from problem
+            raise ReadOnly(
+                f"cannot make the store: {problem.strerror}: {os.fsdecode(self.path)}"
+            ) from problem
         self._start(create=True)
 
     def _start(self, create: bool = False) -> Child:
@@ -88,14 +94,17 @@ class Store:
         """Undo an abandoned transaction; whether there was one. Only under Pacha's own lock."""
         return bool(self._start().call("recover"))
 
-    # -- history ----------------------------------------------------------------------------------------------
+    # -- history
+    # ----------------------------------------------------------------------------------------------
 
     def tip(self) -> str:
         """The full hash of the newest revision, empty where there is none."""
         return str(self._start().call("tip").decode()) if self.exists else ""
 
     def commit(self, draft: Draft, parent: str, supply: Callable[[bytes], bytes]) -> str:
-        """Add a revision after `parent`; its full hash, once it is on the disk. `supply` gives each present path's bytes."""
+        """Add a revision after `parent`; its full hash, once it is on the disk. `supply` gives each present
+        path's bytes.
+        """
         request = {
             "parent": parent.encode(),
             "user": draft.author.encode(),
@@ -113,7 +122,8 @@ class Store:
     def history(self, prefixes: Iterable[bytes] = (), newest: int = -1, limit: int = 0) -> Iterator[Revision]:
         """Revisions from `newest` (a position; -1 is the tip) downwards.
 
-        With `prefixes` only those that touch a store path which equals one, or lies below one that ends in a slash.
+        With `prefixes` only those that touch a store path which equals one, or lies below one that ends in a
+        slash.
         """
         if not self.exists:
             return
@@ -146,7 +156,8 @@ class Store:
         if wanted:
             yield from self._start().stream("contents", list(wanted))
 
-    # -- care -------------------------------------------------------------------------------------------------
+    # -- care
+    # -------------------------------------------------------------------------------------------------
 
     def verify(self) -> list[str]:
         """Mercurial's complaints about the store; empty where it is sound."""
