@@ -18,13 +18,16 @@ LIVE_TREES = "adapters/files/"
 # Path below src/pacha (a directory ends in /): whose files it opens by path.
 OWN_FILES = {
     "adapters/config_file.py": "pacha.toml",
+    "adapters/environment.py": "the hooks directory, looked at",
     "adapters/hg/": "the store",
     "adapters/hooks.py": "the hooks directory",
     "adapters/index.py": "the index",
     "adapters/journal.py": "the journal, in the state folder",
     "adapters/lock.py": "the lock, in the state folder",
+    "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
     "adapters/spool.py": "contents between capture and store, in the state folder",
     "adapters/state.py": "the state folder",
+    "cli/main.py": "/dev/null",
 }
 
 # Of os: what takes a path and follows its parents. Not stat and access: they neither read nor write content.

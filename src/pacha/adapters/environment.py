@@ -36,15 +36,10 @@ def _mercurial() -> tuple[str, str, str, str]:
 
 
 def _kernel() -> tuple[str, str, str, str]:
-    from pacha.adapters.files.kernel import open_beneath
-
-    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.close(open_beneath(root, b"proc", os.O_RDONLY | os.O_DIRECTORY))
-    finally:
-        os.close(root)
     from pacha.adapters.files import kernel
+    from pacha.adapters.files.tree import Tree
 
+    Tree(b"/").is_directory(b"/proc/self")  # a path of two steps: now it is known whether the kernel can
     release = os.uname().release
     if not kernel.has_openat2():
         return "kernel", "ok", f"{release}, without openat2: every path is walked step by step", ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from datetime import datetime
@@ -58,7 +58,7 @@ def run(session: Session, options: Namespace) -> int:
 
 def _print(told: Told) -> None:
     colour, revision = use_colour(), told.revision
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    width = os.get_terminal_size().columns if sys.stdout.isatty() else 0
     when = (
         datetime.fromtimestamp(revision.stamp.time_ns // 1_000_000_000)
         .astimezone()

@@ -11,10 +11,10 @@ import sys
 from argparse import Namespace
 from functools import cached_property
 
-from pacha.adapters import machine
+from pacha.adapters import machine, state
 from pacha.adapters.config_file import add_watch, load, remove_watch
 from pacha.core.config import Config
-from pacha.core.errors import ConfigError, ReadOnly, UsageError
+from pacha.core.errors import ConfigError, UsageError
 from pacha.core.names import is_below
 from pacha.core.rules import Rules
 from pacha.ops.host import Host
@@ -80,7 +80,7 @@ class Session:
     @cached_property
     def host(self) -> Host:
         """This host, with its adapters; the state folder is made where there is none."""
-        self._make_state()
+        state.make(self.state_path)
         return self._host_with(self.config)
 
     def add_watch(self, paths: list[bytes]) -> Host:
@@ -114,10 +114,10 @@ class Session:
         from pacha.adapters.lock import Lock
         from pacha.adapters.spool import Spool
 
-        state = self.state_path
-        lock = Lock(os.path.join(state, "lock"), self.verb)
-        store = Store(os.fsencode(os.path.join(state, "store")), lock.descriptors)
-        index = Index(os.path.join(state, "index.sqlite"))
+        folder = self.state_path
+        lock = Lock(os.path.join(folder, "lock"), self.verb)
+        store = Store(os.fsencode(os.path.join(folder, "store")), lock.descriptors)
+        index = Index(os.path.join(folder, "index.sqlite"))
         self._closing += [store, index]
         return Host(
             name=config.host or machine.host_name(),
@@ -125,14 +125,14 @@ class Session:
             author=getattr(self.options, "author", None) or config.author or machine.person(),
             config=config,
             rules=self._rules(config),
-            state=state,
+            state=folder,
             tree=Tree(config.root),
             store=store,
             index=index,
             hooks=Hooks(self.hooks_path, config.hook_timeout_ns),
             lock=lock,
-            journals=Journals(os.path.join(state, "journal")),
-            new_spool=lambda: Spool(state),
+            journals=Journals(os.path.join(folder, "journal")),
+            new_spool=lambda: Spool(folder),
             now_ns=machine.now_ns,
             detach=self._detach,
             report=self.report,
@@ -161,18 +161,6 @@ class Session:
             return real
         top = os.path.realpath(root)
         return real[len(top) :] if is_below(real, top) and real != top else None
-
-    def _make_state(self) -> None:
-        try:
-            os.makedirs(self.state_path, mode=0o700, exist_ok=True)
-            status = os.stat(self.state_path)
-            if status.st_mode & 0o077 and status.st_uid == os.geteuid():
-                os.chmod(self.state_path, 0o700)
-        except OSError as problem:
-            hint = "name another with --state or PACHA_STATE"
-            raise ReadOnly(
-                f"cannot make the state folder {self.state_path}: {problem.strerror}", hint=hint
-            ) from problem
 
     def _detach(self, arguments: list[str]) -> None:
         """Start Pacha again, on the same configuration and state, to go on when this process has ended."""

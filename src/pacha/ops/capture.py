@@ -14,7 +14,7 @@ from pacha.core import pace
 from pacha.core.admission import Proposal, judge
 from pacha.core.changes import Change, merge
 from pacha.core.entry import parse_entry, render_directory, render_entry
-from pacha.core.errors import HookFailed, Refused
+from pacha.core.errors import Refused
 from pacha.core.names import content_path, is_below, meta_path
 from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
@@ -22,7 +22,8 @@ from pacha.core.tracked import Draft, Row, Skipped
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.links import regroup
-from pacha.ops.ports import Spool
+from pacha.ops.moments import must_succeed, on_failure, run_hooks
+from pacha.ops.ports import HookResult, Spool
 from pacha.ops.scan import Finding, Scan
 from pacha.ops.tip import last_of, tip_of
 from pacha.ops.told import change_objects
@@ -35,7 +36,7 @@ class Captured(NamedTuple):
     changes: list[Change]
     skipped: list[Skipped]
     deferred: list[bytes]
-    hooks: list[Any]
+    hooks: list[HookResult]
 
 
 class Difference(NamedTuple):
@@ -88,7 +89,7 @@ def capture(
     unpaced: Iterable[bytes] | None = (),
 ) -> Captured:
     """Heal what was left behind, then `record`: what the verbs call."""
-    with host.lock:
+    with host.lock, on_failure(host, cause):
         heal(host)
         return record(host, paths, cause=cause, message=message, unpaced=unpaced)
 
@@ -100,7 +101,7 @@ def record(
     cause: str,
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
-    earlier_hooks: Sequence[Any] = (),
+    earlier_hooks: Sequence[HookResult] = (),
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
@@ -116,58 +117,24 @@ def record(
             if not difference.changes:
                 _remember(host, difference, {})
                 return Captured(None, [], difference.skipped, difference.deferred, [])
-            hooks = _before(host, difference, cause, tip)
+            told = _told(difference, cause, message)
+            hooks = run_hooks(host, "pre-capture", told, revision=tip[:12] or None, stop=True)
+            must_succeed(
+                "pre-capture",
+                hooks,
+                "nothing was recorded",
+                "mend what it complains about, then run it again",
+            )
             node = _commit(host, difference, spool, tip, cause, message, [*earlier_hooks, *hooks])
         finally:
             spool.close()
     revision = node[:12]
-    hooks += _after(host, difference, cause, revision, message)
+    hooks += run_hooks(host, "post-capture", {**told, "revision": revision}, revision=revision)
     return Captured(revision, difference.changes, difference.skipped, difference.deferred, hooks)
 
 
-def _hook_payload(host: Host, difference: Difference, cause: str, message: str = "") -> dict[str, Any]:
-    return {
-        "host": host.name,
-        "cause": cause,
-        "message": message,
-        "changed": change_objects(difference.changes),
-    }
-
-
-def _before(host: Host, difference: Difference, cause: str, tip: str) -> list[Any]:
-    results = host.hooks.run(
-        "pre-capture",
-        _hook_payload(host, difference, cause),
-        event="pre-capture",
-        host=host.name,
-        revision=tip[:12] or None,
-        root=host.tree.root.decode("utf-8", "surrogateescape"),
-        dry_run=False,
-        output=host.report.hook_output,
-        stop=True,
-    )
-    for result in results:
-        if result.exit != 0:
-            raise HookFailed(
-                f"the pre-capture hook {result.name} failed (exit {result.exit}); nothing was recorded",
-                hint="mend what it complains about, then run pacha capture",
-            )
-    return list(results)
-
-
-def _after(host: Host, difference: Difference, cause: str, revision: str, message: str) -> list[Any]:
-    return list(
-        host.hooks.run(
-            "post-capture",
-            {**_hook_payload(host, difference, cause, message), "revision": revision},
-            event="post-capture",
-            host=host.name,
-            revision=revision,
-            root=host.tree.root.decode("utf-8", "surrogateescape"),
-            dry_run=False,
-            output=host.report.hook_output,
-        )
-    )
+def _told(difference: Difference, cause: str, message: str) -> dict[str, Any]:
+    return {"cause": cause, "message": message, "changed": change_objects(difference.changes)}
 
 
 def _commit(
@@ -177,7 +144,7 @@ def _commit(
     tip: str,
     cause: str,
     message: str,
-    hooks: Sequence[Any],
+    hooks: Sequence[HookResult],
 ) -> str:
     """Make the revision and write the index; the full hash."""
     contents, removed = _contents(difference.changed)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pacha.core.entry import Entry
-from pacha.core.errors import HookFailed, NotFound
+from pacha.core.errors import NotFound
 from pacha.core.names import content_path, is_below
 from pacha.core.plan import Step
 from pacha.core.revision import Revision
@@ -23,6 +23,8 @@ from pacha.ops.confirm import new_id, undo
 from pacha.ops.heal import heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
+from pacha.ops.moments import must_succeed, on_failure, run_hooks
+from pacha.ops.ports import HookResult
 from pacha.ops.restore import Planned, live_state, outermost, perform, plan, planned_objects
 from pacha.ops.tip import rules_at, tip_of
 
@@ -34,7 +36,7 @@ class RolledBack(NamedTuple):
     revision: str | None
     results: list[Done]
     planned: Planned
-    hooks: list[Any]
+    hooks: list[HookResult]
     seconds: float
     confirm: str
 
@@ -56,6 +58,7 @@ def rollback(
     or revision that is not there, HookFailed where a hook stopped or undid it.
     """
     started = time.monotonic()
+    scope = _tracked(host, paths)
     shown: list[Step] | None = None
     while True:
         with host.lock:
@@ -63,13 +66,14 @@ def rollback(
             heal(host)
             tip_of(host)
             target = resolve(host, to)
-            planned = make_plan(host, outermost(paths), target)
+            planned = make_plan(host, scope, target)
             if planned.steps != shown:
                 show(target, planned)
             if dry_run or not planned.steps:
                 return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
             if ask is None or planned.steps == shown:
-                return _do(host, outermost(paths), target, planned, confirm_ns, started)
+                with on_failure(host, "rollback"):
+                    return _do(host, scope, target, planned, confirm_ns, started)
         if not ask():
             return None
         shown = planned.steps
@@ -77,8 +81,6 @@ def rollback(
 
 def make_plan(host: Host, scope: Sequence[bytes], target: Revision) -> Planned:
     """The plan for `scope`. What the rules leave out today, or left out then, is left alone."""
-    for path in scope:
-        _refuse_untracked(host, path)
     live, difference = live_state(host, scope)
     desired: dict[bytes, bytes] = {}
     for path in scope:
@@ -103,13 +105,22 @@ def make_plan(host: Host, scope: Sequence[bytes], target: Revision) -> Planned:
     return plan(host, present, wanted, difference, may_remove)
 
 
-def _refuse_untracked(host: Host, path: bytes) -> None:
-    shown = path.decode("utf-8", "backslashreplace")
-    if path == b"/" or host.rules.watch_of(path) is not None:
-        return
-    raise NotFound(
-        f"{shown} is not watched", hint=f"pacha watch {shown}, or name a path that pacha status lists"
-    )
+def _tracked(host: Host, paths: Sequence[bytes]) -> list[bytes]:
+    """The paths, one above watches replaced by these. Raise NotFound for one that has to do with no watch."""
+    found: list[bytes] = []
+    for path in paths:
+        below = [
+            watch for watch in host.rules.watches if is_below(watch, path) and watch not in host.rules.own
+        ]
+        if host.rules.watch_of(path) is not None:
+            found.append(path)
+        elif below:
+            found += below
+        else:
+            shown = path.decode("utf-8", "backslashreplace")
+            hint = f"pacha watch {shown}, or name a path that pacha status lists"
+            raise NotFound(f"{shown} is not watched", hint=hint)
+    return outermost(found)
 
 
 def _do(
@@ -120,61 +131,32 @@ def _do(
     confirm_ns: int | None,
     started: float,
 ) -> RolledBack:
-    def run(moment: str, **more: object) -> list[Any]:
-        payload = {"host": host.name, "target": target.id, "steps": planned_objects(planned), **more}
-        return list(
-            host.hooks.run(
-                moment,
-                payload,
-                event=moment,
-                host=host.name,
-                revision=target.id,
-                root=host.tree.root.decode("utf-8", "surrogateescape"),
-                dry_run=False,
-                output=host.report.hook_output,
-                stop=moment != "on-failure",
-            )
-        )
-
-    hooks: list[Any] = []
+    payload = {"target": target.id, "steps": planned_objects(planned)}
+    hooks: list[HookResult] = []
     for moment in ("check", "pre-rollback"):
-        hooks += run(moment)
-        if hooks and hooks[-1].exit != 0:
-            run("on-failure", failed=hooks[-1].name)
-            problem = (
-                f"the {moment} hook {hooks[-1].name} failed (exit {hooks[-1].exit}); nothing was changed"
-            )
-            raise HookFailed(problem, hint="mend what it complains about, then run the rollback again")
+        results = run_hooks(host, moment, payload, revision=target.id, stop=True)
+        must_succeed(
+            moment, results, "nothing was changed", "mend what it complains about, then run it again"
+        )
+        hooks += results
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", journal.id])
-    header = {
-        "id": journal.id,
-        "verb": "rollback",
-        "host": host.name,
-        "target": target.id,
-        "made_ns": host.now_ns(),
-    }
-    results = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
-    hooks += run("post-rollback")
-    if hooks and hooks[-1].exit != 0:
-        undo(host, journal, f"the post-rollback hook {hooks[-1].name} failed")
-        run("on-failure", failed=hooks[-1].name)
-        problem = (
-            f"the post-rollback hook {hooks[-1].name} failed (exit {hooks[-1].exit}); everything was put back"
-        )
-        raise HookFailed(problem, hint="pacha log shows both states")
-    outcome = record(
-        host, scope, cause="rollback", message=f"rollback to {target.id}", unpaced=None, earlier_hooks=hooks
-    )
+    header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
+    done = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
+    results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
+    if any(result.exit != 0 for result in results):
+        undo(host, journal, f"the post-rollback hook {results[-1].name} failed")
+    must_succeed("post-rollback", results, "everything was put back", "pacha log shows both states")
+    hooks += results
+    message = f"rollback to {target.id}"
+    outcome = record(host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks)
     if deadline is None:
         journal.discard()
-    seconds = time.monotonic() - started
-    return RolledBack(
-        target, outcome.revision, results, planned, hooks, seconds, "" if deadline is None else journal.id
-    )
+    waits_for = "" if deadline is None else journal.id
+    return RolledBack(target, outcome.revision, done, planned, hooks, time.monotonic() - started, waits_for)
 
 
 def _contents(host: Host, target: Revision, steps: Sequence[Step]) -> Iterator[bytes | None]:
