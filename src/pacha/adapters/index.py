@@ -36,8 +36,7 @@ class Index:
         self._path = path
         self._open: sqlite3.Connection | None = None
 
-    # -- reading
-    # ----------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def rows(self, directory: bytes) -> dict[bytes, Row]:
         """The rows of one directory by name."""
@@ -80,8 +79,7 @@ class Index:
         """How many entries are tracked."""
         return int(self._ask("SELECT COUNT(*) FROM entries")[0][0])
 
-    # -- writing
-    # ----------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
     def change(
         self,
@@ -126,8 +124,7 @@ class Index:
             self._open.close()
             self._open = None
 
-    # -- the file
-    # ---------------------------------------------------------------------------------------------
+    # -- the file ----------------------------------------------------------------------------------
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._guarded(lambda connection: connection.execute(query, values).fetchall())

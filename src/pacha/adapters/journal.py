@@ -1,14 +1,15 @@
-"""The journal: a plan that is being applied, with the images before and after, on the disk before the first
-live file changes.
+"""The journal: a plan being applied, with the images before and after, on the disk before a live file changes.
 
 Called by `ops/apply` and what settles its outcome (confirm, undo, the clean-up after a crash). One folder for
 each plan, `<state>/journal/<id>/`:
 
-    images    the contents before and after, one after another plan      JSON lines: first `{id, verb, host,
-    made_ns, target, …}`, then one step a line with both entries as metadata lines state     one JSON object:
-    `{state: applying|applied, deadline_ns, revision}`, replaced at one instant
+    images    the contents before and after, one after another
+    plan      JSON lines: first the header `{id, verb, host, target, deadline_ns}`, then one step a line, with
+              both entries as metadata lines
+    state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied
 
-It must not touch a live file, nor know what a step means.
+`deadline_ns` is set where the outcome is to be undone unless it is confirmed in time. It must not touch a live
+file, nor know what a step means.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Journal:
         self._folder = folder
         self._images = -1
         self.header: dict[str, Any] = {}
-        self.state: dict[str, Any] = {}
+        self.is_applied = False
         self.steps: list[Recorded] = []
 
     @property
@@ -39,8 +40,12 @@ class Journal:
         """What `pacha confirm` takes."""
         return os.path.basename(self._folder)
 
-    # -- making
-    # -----------------------------------------------------------------------------------------------
+    @property
+    def deadline_ns(self) -> int | None:
+        """When it is to be undone unless it was confirmed; None where nothing waits for that."""
+        return self.header.get("deadline_ns")
+
+    # -- making ------------------------------------------------------------------------------------
 
     def put(self, data: bytes) -> Blob:
         """Append an image; OSError where there is no space."""
@@ -57,43 +62,41 @@ class Journal:
     def arm(self, header: dict[str, Any], steps: Iterable[Recorded], deadline_ns: int | None) -> None:
         """Write the plan and bring everything to the disk: from here on a crash can be undone."""
         self.put(b"")
-        self.header = header
-        self.steps = list(steps)
-        lines = [json.dumps(header), *(json.dumps(_dumped(step)) for step in self.steps)]
-        self._write("plan", "\n".join([*lines, ""]))
         os.fsync(self._images)
-        self.mark("applying", deadline_ns=deadline_ns)
+        self.header = {**header, "deadline_ns": deadline_ns}
+        self.steps = list(steps)
+        lines = [json.dumps(self.header), *(json.dumps(_dumped(step)) for step in self.steps)]
+        self._write("plan", "\n".join([*lines, ""]), durably=True)
         _sync(os.path.dirname(self._folder))
 
-    def mark(self, state: str, **values: object) -> None:
-        """Set the state, and further values of it, at one instant."""
-        self.state = {**self.state, **values, "state": state}
-        self._write("state", json.dumps(self.state))
+    def mark_applied(self) -> None:
+        """Everything was done. Lost in a power cut, it costs a note that the operation was interrupted."""
+        self.is_applied = True
+        self._write("state", json.dumps({"state": "applied"}), durably=self.deadline_ns is not None)
 
     def discard(self) -> None:
-        """It is settled: remove it. The state file goes first, so that half a journal is never taken for a
-        whole one.
-        """
+        """It is settled: remove it. The plan goes first: half a journal must not be taken for a whole one."""
         if self._images >= 0:
             os.close(self._images)
             self._images = -1
-        state = os.path.join(self._folder, "state")
-        if os.path.exists(state):
-            os.unlink(state)
+        plan = os.path.join(self._folder, "plan")
+        if os.path.exists(plan):
+            os.unlink(plan)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, text: str, *, durably: bool) -> None:
         path = os.path.join(self._folder, name)
         descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as handle:
             handle.write(text)
             handle.flush()
-            os.fsync(descriptor)
+            if durably:
+                os.fsync(descriptor)
         os.rename(path + ".new", path)
-        _sync(self._folder)
+        if durably:
+            _sync(self._folder)
 
-    # -- reading
-    # ----------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def get(self, blob: Blob) -> bytes:
         """An image's bytes."""
@@ -104,14 +107,20 @@ class Journal:
     def load(self) -> bool:
         """Read it from the disk; False where it never was complete, so that no live file was touched."""
         try:
-            with open(os.path.join(self._folder, "state"), encoding="utf-8") as handle:
-                self.state = json.load(handle)
+            self.is_applied = self._is_marked()
             with open(os.path.join(self._folder, "plan"), encoding="utf-8") as handle:
                 self.header, *steps = [json.loads(line) for line in handle]
         except (FileNotFoundError, ValueError):
             return False
         self.steps = [_loaded(step) for step in steps]
         return True
+
+    def _is_marked(self) -> bool:
+        try:
+            with open(os.path.join(self._folder, "state"), encoding="utf-8") as handle:
+                return bool(json.load(handle)["state"] == "applied")
+        except (FileNotFoundError, ValueError):  # an empty file after a power cut counts as none
+            return False
 
 
 class Journals:

@@ -31,8 +31,7 @@ class Session:
         self.report = Report(quiet=bool(options.quiet), as_json=self.as_json)
         self._closing: list[object] = []
 
-    # -- where things are
-    # -------------------------------------------------------------------------------------
+    # -- where things are --------------------------------------------------------------------------
 
     @cached_property
     def config_path(self) -> str:
@@ -74,8 +73,7 @@ class Session:
             raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
         return load(self.config_path)
 
-    # -- the host
-    # ---------------------------------------------------------------------------------------------
+    # -- the host ----------------------------------------------------------------------------------
 
     @cached_property
     def host(self) -> Host:
@@ -177,8 +175,7 @@ class Session:
             start_new_session=True,
         )
 
-    # -- paths
-    # ------------------------------------------------------------------------------------------------
+    # -- paths -------------------------------------------------------------------------------------
 
     def resolve(self, paths: list[str]) -> list[bytes]:
         """Paths as a person wrote them (relative ones to the working directory) as the host has them.

@@ -9,9 +9,9 @@ merge as text:
 
     hosts  file  mode=0644  owner=root:0  group=root:0  mtime=1700000000.123456789  sha256=…
 
-`.` is the directory itself; subdirectories have files of their own. Keys stand in the order of `_FIELDS` and
-are left out where they say nothing. Times are seconds since the epoch with nine digits of nanoseconds, also
-before 1970 (`-1.5` is half a second before the second that precedes it: the sign belongs to the whole).
+`.` is the directory itself; subdirectories have files of their own. Keys stand in the order of
+`render_entry` and are left out where they say nothing. Times are seconds since the epoch with nine digits of
+nanoseconds; before 1970 the sign belongs to the whole: `-1.500000000` is a second and a half before the epoch.
 """
 
 from __future__ import annotations

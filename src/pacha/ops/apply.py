@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush
 # serve many.
-_BATCH = 500
+_BATCH = 4000
 # More than this in one batch: the file system is flushed once, instead of each file.
 _SYNC_EACH_AT_MOST = 16
 
@@ -61,8 +61,7 @@ class Apply:
         self._held: Directory | None = None
         self._notes: dict[bytes, str] = {}
 
-    # -- before
-    # ------------------------------------------------------------------------------------------------
+    # -- before ------------------------------------------------------------------------------------
 
     def prepare(
         self,
@@ -141,8 +140,7 @@ class Apply:
         shown = step.path.decode("utf-8", "backslashreplace")
         raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown} first")
 
-    # -- doing
-    # -------------------------------------------------------------------------------------------------
+    # -- doing -------------------------------------------------------------------------------------
 
     def run(self) -> list[Done]:
         """Do every step that was not refused; one that fails is reported and the rest goes on."""
@@ -269,8 +267,7 @@ class Apply:
         owner = (step.before.uid, step.before.gid) != (step.after.uid, step.after.gid)
         return len(differing) + owner <= 1 and not (owner and step.after.mode & 0o6000)
 
-    # -- hard links
-    # --------------------------------------------------------------------------------------------
+    # -- hard links --------------------------------------------------------------------------------
 
     def _follow(self, step: Step, parent: Directory, name: bytes) -> tuple[bool, bytes | None]:
         """(whether that settles the entry, a new link to the first of its group where it needed one).
@@ -291,8 +288,7 @@ class Apply:
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
 
-    # -- places
-    # ------------------------------------------------------------------------------------------------
+    # -- places ------------------------------------------------------------------------------------
 
     @contextmanager
     def _parent(self, path: bytes) -> Iterator[tuple[Directory, bytes]]:
@@ -361,8 +357,7 @@ class Apply:
                 devices.add(directory.stat.st_dev)
                 self._host.tree.sync_all(directory)
 
-    # -- words
-    # -------------------------------------------------------------------------------------------------
+    # -- words -------------------------------------------------------------------------------------
 
     def _refuse(self, step: Step, reason: str) -> None:
         self._results[step.path] = Done(step, False, reason)

@@ -30,9 +30,9 @@ def waiting(host: Host) -> list[dict[str, Any]]:
     if not host.journals.any():
         return []
     return [
-        {**journal.header, "deadline_ns": journal.state["deadline_ns"]}
+        journal.header
         for journal, complete in host.journals.all()
-        if complete and journal.state.get("deadline_ns") is not None
+        if complete and journal.deadline_ns is not None
     ]
 
 
@@ -43,7 +43,7 @@ def confirm(host: Host, identity: str) -> dict[str, Any]:
     with host.lock:
         heal(host)
         for journal, complete in host.journals.all():
-            if complete and journal.id == identity and journal.state.get("deadline_ns") is not None:
+            if complete and journal.id == identity and journal.deadline_ns is not None:
                 journal.discard()
                 return journal.header
     raise NotFound(

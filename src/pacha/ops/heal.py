@@ -53,8 +53,8 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
     if not complete:
         journal.discard()
         return
-    deadline = journal.state.get("deadline_ns")
-    if journal.state["state"] == "applying":
+    deadline = journal.deadline_ns
+    if not journal.is_applied:
         remove_temporaries(host, journal)
         if deadline is None:
             verb, target = journal.header["verb"], journal.header["target"]

@@ -128,7 +128,7 @@ def perform(
         journal.discard()
         raise
     results = work.run()
-    journal.mark("applied")
+    journal.mark_applied()
     return [
         done._replace(reason=planned.notes[done.step.path])
         if done.ok and done.step.path in planned.notes

@@ -79,8 +79,7 @@ class Scan:
             if path not in unpaced and not pace.due(pace.parse(text), self._now)
         }
 
-    # -- the walk
-    # ---------------------------------------------------------------------------------------------
+    # -- the walk ----------------------------------------------------------------------------------
 
     def run(self, paths: Sequence[bytes]) -> None:
         """Look at each path, which must be tracked, and everything below it."""
@@ -169,8 +168,7 @@ class Scan:
             self._gone(row)
         return below
 
-    # -- one entry
-    # --------------------------------------------------------------------------------------------
+    # -- one entry ---------------------------------------------------------------------------------
 
     def _read_self(self, directory: Directory, row: Row | None) -> None:
         self._counted()

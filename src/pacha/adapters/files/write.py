@@ -33,8 +33,7 @@ class Workbench:
         self._at = directory.descriptor
         self._accounts = accounts
 
-    # -- making
-    # -----------------------------------------------------------------------------------------------
+    # -- making ------------------------------------------------------------------------------------
 
     def make(self, entry: Entry, data: bytes | None) -> bytes:
         """Make `entry` under a temporary name, complete but for inode flags; returns that name.
@@ -92,8 +91,7 @@ class Workbench:
         finally:
             os.close(descriptor)
 
-    # -- metadata
-    # ---------------------------------------------------------------------------------------------
+    # -- metadata ----------------------------------------------------------------------------------
 
     def _dress(self, descriptor: int, target: int | bytes, entry: Entry) -> None:
         """Give what `descriptor` is its metadata; `target` is what the attribute calls of Python take."""
@@ -149,8 +147,7 @@ class Workbench:
         finally:
             os.close(descriptor)
 
-    # -- putting in place
-    # -------------------------------------------------------------------------------------
+    # -- putting in place --------------------------------------------------------------------------
 
     def place(self, temporary: bytes, name: bytes) -> None:
         """Let the entry `temporary` take the place of `name`, whatever that is or is not, at one instant.

@@ -58,8 +58,7 @@ class Child:
         )
         self._greeted = False
 
-    # -- requests
-    # ---------------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def call(self, operation: str, *arguments: Any) -> Any:
         """Make a request and return its value; items are passed over."""
@@ -104,8 +103,7 @@ class Child:
                     pass
         self._process.wait()
 
-    # -- the pipe
-    # ---------------------------------------------------------------------------------------------
+    # -- the pipe ----------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None

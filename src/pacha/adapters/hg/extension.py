@@ -25,7 +25,7 @@ import marshal
 import os
 import struct
 
-from mercurial import commandserver, context, error, hg, pycompat, verify
+from mercurial import commandserver, context, error, hg, pycompat, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
 from mercurial.utils import stringutil
@@ -132,7 +132,7 @@ class _Session:
         self._server = server
         self._repo = None
 
-    # -- frames ---------------------------------------------------------------------------------------------
+    # -- frames ------------------------------------------------------------------------------------
 
     def _read(self, size):
         data = self._server.client.read(size) if size else b""
@@ -159,7 +159,7 @@ class _Session:
         except (error.Error, ValueError, LookupError, struct.error) as problem:
             self._frame("error", "store", _words(problem))
 
-    # -- requests -------------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def do_open(self, path, create):
         """Open the repository at `path`, made first where `create` is true and there is none."""
@@ -335,8 +335,29 @@ def _break_stale_lock(repo):
             vfs.tryunlink(name)
 
 
+def _share_compressors():
+    """Make the compressor of a revlog once, not for each of thousands of files: its buffers cost."""
+    for name in (b"zstd", b"zlib"):
+        if name in util.compengines:
+            engine = util.compengines[name]
+            engine.revlogcompressor = _remembering(engine.revlogcompressor)
+
+
+def _remembering(make):
+    made = {}
+
+    def revlogcompressor(opts=None):
+        key = tuple(sorted((opts or {}).items()))
+        if key not in made:
+            made[key] = make(opts)
+        return made[key]
+
+    return revlogcompressor
+
+
 def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server."""
+    _share_compressors()
     # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
     gc.set_threshold(50_000, 20, 50)
     sessions = {}

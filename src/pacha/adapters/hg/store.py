@@ -27,8 +27,7 @@ class Store:
         self._child: Child | None = None
         self._coming: Child | None = None  # started, but not yet spoken to
 
-    # -- state without Mercurial
-    # ------------------------------------------------------------------------------
+    # -- state without Mercurial -------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
@@ -53,8 +52,7 @@ class Store:
         """Whether there is a lock file of Mercurial's, of a live process or a dead one."""
         return os.path.lexists(os.path.join(self.path, b".hg", b"store", b"lock"))
 
-    # -- the child
-    # --------------------------------------------------------------------------------------------
+    # -- the child ---------------------------------------------------------------------------------
 
     def create(self) -> None:
         """Make the repository where there is none."""
@@ -94,8 +92,7 @@ class Store:
         """Undo an abandoned transaction; whether there was one. Only under Pacha's own lock."""
         return bool(self._start().call("recover"))
 
-    # -- history
-    # ----------------------------------------------------------------------------------------------
+    # -- history -----------------------------------------------------------------------------------
 
     def tip(self) -> str:
         """The full hash of the newest revision, empty where there is none."""
@@ -156,8 +153,7 @@ class Store:
         if wanted:
             yield from self._start().stream("contents", list(wanted))
 
-    # -- care
-    # -------------------------------------------------------------------------------------------------
+    # -- care --------------------------------------------------------------------------------------
 
     def verify(self) -> list[str]:
         """Mercurial's complaints about the store; empty where it is sound."""
