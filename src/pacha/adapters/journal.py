@@ -1,4 +1,4 @@
-"""The journal: a plan being applied, with the images before and after, on the disk before a live file changes.
+"""The journal: a plan being applied, with the images before and after, on the disk before anything changes.
 
 Called by `ops/apply` and what settles its outcome (confirm, undo, the clean-up after a crash). One folder for
 each plan, `<state>/journal/<id>/`:
@@ -8,8 +8,8 @@ each plan, `<state>/journal/<id>/`:
               both entries as metadata lines
     state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied
 
-`deadline_ns` is set where the outcome is to be undone unless it is confirmed in time. It must not touch a live
-file, nor know what a step means.
+`deadline_ns` is set where the outcome is to be undone unless it is confirmed in time. It must not touch a
+live file, nor know what a step means.
 """
 
 from __future__ import annotations

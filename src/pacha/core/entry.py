@@ -11,7 +11,7 @@ merge as text:
 
 `.` is the directory itself; subdirectories have files of their own. Keys stand in the order of
 `render_entry` and are left out where they say nothing. Times are seconds since the epoch with nine digits of
-nanoseconds; before 1970 the sign belongs to the whole: `-1.500000000` is a second and a half before the epoch.
+nanoseconds; before 1970 the sign belongs to the whole: `-1.500000000` is 1.5 seconds before the epoch.
 """
 
 from __future__ import annotations

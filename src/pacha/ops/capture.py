@@ -54,10 +54,18 @@ class Difference(NamedTuple):
 
 
 def look(
-    host: Host, paths: Sequence[bytes] | None, spool: Spool | None, unpaced: Iterable[bytes] | None = ()
+    host: Host,
+    paths: Sequence[bytes] | None,
+    spool: Spool | None,
+    unpaced: Iterable[bytes] | None = (),
+    *,
+    trusting: bool = True,
 ) -> Difference:
-    """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing."""
-    scan = Scan(host, spool, unpaced=unpaced)
+    """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing.
+
+    Not `trusting`, every entry is read again, whatever its status says.
+    """
+    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting)
     scope = host.rules.watches if paths is None else tuple(paths)
     scan.run(scope)
     if paths is None and host.index.get("rules") != host.rules.render():

@@ -53,10 +53,15 @@ class Scan:
     """One pass over some paths; the results are attributes."""
 
     def __init__(
-        self, host: Host, spool: Spool | None = None, *, unpaced: Iterable[bytes] | None = ()
+        self,
+        host: Host,
+        spool: Spool | None = None,
+        *,
+        unpaced: Iterable[bytes] | None = (),
+        trusting: bool = True,
     ) -> None:
         """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too
-        often; None: all are.
+        often; None: all are. Not `trusting`, what the index knows of an entry's status counts for nothing.
         """
         self.findings: list[Finding] = []
         self.skipped: list[Skipped] = []
@@ -64,6 +69,7 @@ class Scan:
         self.count = 0
         self._host = host
         self._spool = spool
+        self._trusting = trusting
         self._now = host.now_ns()
         self._paces = {} if unpaced is None else self._overdue(set(unpaced))
         self._visited: set[bytes] = set()
@@ -121,8 +127,9 @@ class Scan:
             path, device = pending.pop()
             try:
                 with self._host.tree.directory(path) as directory:
-                    if self._enter(directory, device):
-                        below = self._entries(directory)
+                    rows = self._host.index.rows(path)
+                    if self._enter(directory, device, rows.pop(b".", None)):
+                        below = self._entries(directory, rows)
                         inner = directory.stat.st_dev
                         pending.extend((join(path, name), inner) for name in reversed(below))
             except OSError as problem:
@@ -136,11 +143,10 @@ class Scan:
         except OSError:
             return True
 
-    def _enter(self, directory: Directory, device: int | None) -> bool:
+    def _enter(self, directory: Directory, device: int | None, own: Row | None) -> bool:
         """Take the directory's own entry; False where its contents are another file system's."""
-        rows = self._host.index.rows(directory.path)
         self._visited.add(directory.path)
-        self._read_self(directory, rows.get(b"."))
+        self._read_self(directory, own)
         crossing = device is not None and directory.stat.st_dev != device
         if crossing and not self._host.config.cross_filesystems and directory.path not in self._named:
             self._keep(
@@ -149,11 +155,9 @@ class Scan:
             return False
         return True
 
-    def _entries(self, directory: Directory) -> list[bytes]:
+    def _entries(self, directory: Directory, rows: dict[bytes, Row]) -> list[bytes]:
         """Look at all entries of a directory but its subdirectories, whose names are returned."""
         rules = self._host.rules
-        rows = self._host.index.rows(directory.path)
-        rows.pop(b".", None)
         below = []
         for name, status in directory.entries():
             path = join(directory.path, name)
@@ -172,13 +176,13 @@ class Scan:
 
     def _read_self(self, directory: Directory, row: Row | None) -> None:
         self._counted()
-        if row is not None and row.signature == self._signature(directory.stat):
+        if self._is_as_known(row, directory.stat):
             return
         self._found(directory.path, b".", row, directory.read_self())
 
     def _entry(self, directory: Directory, name: bytes, status: stat_result, row: Row | None) -> None:
         self._counted()
-        if row is not None and row.signature and row.signature == _packed(status):
+        if self._is_as_known(row, status):
             return
         path = join(directory.path, name)
         if row is not None and path in self._paces:
@@ -222,6 +226,9 @@ class Scan:
         if self._spool is not None and (row is None or data is not None):
             self._host.store.prepare()  # there will be a revision: let Mercurial start while the scan goes on
         self.findings.append(Finding(directory, name, row, entry, signature, inode, data))
+
+    def _is_as_known(self, row: Row | None, status: stat_result) -> bool:
+        return self._trusting and row is not None and row.signature == _packed(status)
 
     def _signature(self, status: stat_result) -> bytes:
         """The status packed; empty where the entry is so young that a later change might look the same."""
