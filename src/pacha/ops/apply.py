@@ -283,7 +283,8 @@ class Apply:
                 return False, None
             same = present is not None and (present.st_dev, present.st_ino) == (status.st_dev, status.st_ino)
             if same:
-                return step.after.link in self._records, None
+                # The same file already; what else differs is mended under its first name, if that has a step.
+                return step.action != METADATA or step.after.link in self._records, None
             if not source.read(leader, status, self._host.rules.size).entry.same_content(step.after):
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
