@@ -57,12 +57,24 @@ class Point:
     def __str__(self) -> str:
         return f"{self.call} no. {self.nth} ({self.about})"
 
-    def options(self, effect: str, *, onwards: bool = False) -> tuple[str, ...]:
-        """The words to put before a command so that `effect` (as strace has it) strikes at this instant."""
+    def options(self, effect: str, log: Path, *, onwards: bool = False) -> tuple[str, ...]:
+        """The words to put before a command so that `effect` (as strace has it) strikes at this instant.
+
+        The log tells afterwards whether it did: a run may make fewer calls than the recorded one.
+        """
         only = [word for path in self.paths for word in ("-P", path)]
         when = f"{self.nth}{'+' if onwards else ''}"
         trace = ("-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={when}")
-        return ("strace", "-f", "-e", "quiet=all", "-o", "/dev/null", *only, *trace)
+        return (
+            "strace",
+            "-f",
+            "-e",
+            "quiet=attach,personality,path-resolution",
+            "-o",
+            str(log),
+            *only,
+            *trace,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,12 @@ def points(calls: list[Call], places: list[Path], store: Path) -> list[Point]:
 def _below(paths: set[str], places: list[Path]) -> tuple[str, ...]:
     prefixes = tuple(f"{place}/" for place in places)
     return tuple(sorted(path for path in paths if f"{path}/".startswith(prefixes)))
+
+
+def struck(log: Path) -> bool:
+    """Whether the blow fell: an error was injected, or a process killed."""
+    told = log.read_text(errors="surrogateescape")
+    return "(INJECTED)" in told or "killed by SIGKILL" in told
 
 
 def spread(found: list[Point], most: int) -> list[Point]:

@@ -63,7 +63,8 @@ def test_a_kill_lands_on_its_call(toy: Pacha, tmp_path: Path) -> None:
     third = [point for point in strace.points(calls, [toy.state], toy.store) if point.call == "write"][2]
     for path in toy.state.iterdir():
         path.unlink()
-    result = toy.run("write", before=third.options("signal=KILL"))
+    result = toy.run("write", before=third.options("signal=KILL", tmp_path / "log"))
+    assert strace.struck(tmp_path / "log")
     assert result.code != 0
     assert written(toy) == ["0", "1"]
 
@@ -74,7 +75,8 @@ def test_an_error_lands_on_its_call(toy: Pacha, tmp_path: Path) -> None:
     second = [point for point in strace.points(calls, [toy.state], toy.store) if point.call == "openat"][1]
     for path in toy.state.iterdir():
         path.unlink()
-    result = toy.run("write", before=second.options("error=ENOSPC"))
+    result = toy.run("write", before=second.options("error=ENOSPC", tmp_path / "log"))
+    assert strace.struck(tmp_path / "log")
     assert spoke_plainly(result) == []
     assert "No space left" in result.err
     assert written(toy) == ["0"]

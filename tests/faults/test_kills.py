@@ -13,10 +13,10 @@ from tests.faults.world import World, facts, half_done, mean_seconds, other_stat
 
 pytestmark = pytest.mark.fault
 
-KILLS = shares(100, 1000)
+CAPTURES, ROLLBACKS = shares(120, 1000), shares(80, 1000)
 
 
-@pytest.mark.parametrize("kills", KILLS)
+@pytest.mark.parametrize("kills", CAPTURES)
 def test_killed_captures(tmp_path: Path, kills: int) -> None:
     world = World.at(tmp_path / "world", seed=kills)
     choice = random.Random(kills)
@@ -41,7 +41,7 @@ def test_killed_captures(tmp_path: Path, kills: int) -> None:
     world.ledger.check(world.pacha, tmp_path / "copy")
 
 
-@pytest.mark.parametrize("kills", KILLS)
+@pytest.mark.parametrize("kills", ROLLBACKS)
 def test_killed_rollbacks(tmp_path: Path, kills: int) -> None:
     world = World.at(tmp_path / "world", seed=kills)
     choice = random.Random(kills)

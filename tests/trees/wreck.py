@@ -79,8 +79,10 @@ class Wrecker:
         self.remove(self.pick(stat.S_IFDIR))
 
     def chmod(self) -> None:
+        """Folders stay open to their owner: what nobody may look into can't be captured, nor then removed."""
         path = self.pick(stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO)
-        os.chmod(path, self.random.choice((0o700, 0o755, 0o4755, 0o2700, 0o1777, 0o640)))
+        mode = self.random.choice((0o700, 0o755, 0o4755, 0o2700, 0o1777, 0o640))
+        os.chmod(path, mode | (0o700 if stat.S_ISDIR(os.lstat(path).st_mode) else 0))
 
     def chown(self) -> None:
         owner, group = self.random.choice(((0, 0), (1, 1), (54_322, 4), (65_534, 65_534)))

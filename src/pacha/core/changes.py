@@ -84,7 +84,7 @@ def describe(before: Entry, after: Entry) -> list[str]:
     words.extend(_attribute_words(dict(before.xattrs), dict(after.xattrs)))
     if before.unstable != after.unstable:
         words.append("unstable: it changed while it was read" if after.unstable else "stable again")
-    if not words and before.mtime != after.mtime and DIRECTORY not in (before.kind, after.kind):
+    if not words and before.mtime != after.mtime and before.same_content(after) and before.kind != DIRECTORY:
         words.append("time of last change")
     return words
 
