@@ -54,6 +54,7 @@ class Apply:
         self._host = host
         self._journal = journal
         self._steps = steps
+        self._by_path = {step.path: step for step in steps}
         self._records: dict[bytes, Recorded] = {}
         self._seen: dict[bytes, stat_result | None] = {}
         self._results: dict[bytes, Done] = {}
@@ -331,19 +332,24 @@ class Apply:
         self._touched[parent.path] = None
 
     def _flush(self, made: dict[bytes, bytes]) -> None:
-        if len(made) <= _SYNC_EACH_AT_MOST:
-            for path, temporary in made.items():
-                with self._parent(path) as (parent, _):
-                    step_entry = self._records[path].after
-                    if step_entry is not None and step_entry.kind == FILE:
-                        self._bench(parent).sync(temporary)
-            return
+        """Bring what was made to the disk; what cannot be reached any more is not put in place."""
         devices: set[int] = set()
-        for path in made:
-            with self._parent(path) as (parent, _):
-                if parent.stat.st_dev not in devices:
-                    devices.add(parent.stat.st_dev)
-                    self._host.tree.sync_all(parent)
+        for path, temporary in list(made.items()):
+            entry = self._records[path].after
+            try:
+                with self._parent(path) as (parent, _):
+                    if len(made) > _SYNC_EACH_AT_MOST:
+                        self._sync_device(parent, devices)
+                    elif entry is not None and entry.kind == FILE:
+                        self._bench(parent).sync(temporary)
+            except OSError as problem:
+                del made[path]
+                self._results[path] = Done(self._by_path[path], False, _words(problem))
+
+    def _sync_device(self, directory: Directory, devices: set[int]) -> None:
+        if directory.stat.st_dev not in devices:
+            devices.add(directory.stat.st_dev)
+            self._host.tree.sync_all(directory)
 
     def _sync_directories(self) -> None:
         devices: set[int] = set()
@@ -354,9 +360,8 @@ class Apply:
                 continue
             if len(self._touched) <= _SYNC_EACH_AT_MOST:
                 self._bench(directory).sync()
-            elif directory.stat.st_dev not in devices:
-                devices.add(directory.stat.st_dev)
-                self._host.tree.sync_all(directory)
+            else:
+                self._sync_device(directory, devices)
 
     # -- words -------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ on the result channel and one last `("done", value)` or `("error", kind, text)`.
 `("need", path)` frames ask for contents, each answered by a length and the bytes. Marshal, because both ends
 are the same interpreter and paths are bytes.
 
-Durability: Mercurial never calls fsync. `_Durable` hangs two finalizers on the transaction. The first sorts
-before the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data, journal and
-directories go to the disk before any revision can be seen. The second runs last, while the journal is still
-there: the changelog goes to the disk before the journal may vanish. After the close the directory is synced
-once more, or a crash would bring the journal back and undo an acknowledged revision.
+Durability: Mercurial never calls fsync. `_Durable` first announces every file that the transaction will touch
+in Mercurial's own journal and brings that to the disk. Then it hangs two finalizers on the transaction. The
+first sorts before the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data
+and directories go to the disk before any revision can be seen. The second runs last, while the journal is
+still there: the changelog goes to the disk before the journal may vanish. After the close the directory is
+synced once more, or a crash would bring the journal back and undo an acknowledged revision.
 """
 
 from __future__ import annotations
@@ -59,35 +60,68 @@ def _syncfs(path: bytes) -> None:
 class _Durable:
     """Puts one transaction on the disk in the order that survives a power cut at any instant."""
 
-    def __init__(self, repo, transaction):
+    def __init__(self, repo, transaction, filelogs):
+        """Announce everything that the transaction will write, before the first byte of it is written.
+
+        Mercurial notes a file in its journal only when it appends to it. Any flush of the file system, by
+        whatever program, may then bring the longer file to the disk and leave the journal behind.
+        """
         self._repo = repo
         self._store = repo.svfs
+        self._transaction = transaction
         transaction.addfinalize(b"000-a-pacha-data", self._data)
         transaction.addfinalize(b"~pacha-changelog", self._changelog)
+        logs = [b"00changelog", b"00manifest", *(b"data/" + path for path in filelogs)]
+        for name in (log + suffix for log in logs for suffix in (b".i", b".d")):
+            transaction.add(name, self._size(name))
+        if self._store.exists(b"fncache"):
+            transaction.addbackup(b"fncache")
+        self._sync_journal()
 
-    def _data(self, transaction):
-        self._repo.store.fncache.write(transaction)
-        touched = transaction._newfiles | set(transaction._offsetmap) | set(transaction._backupmap)
-        if len(touched) > SYNC_EACH_AT_MOST:
-            _syncfs(self._store.base)
-            return
-        directories = {self._store.base}
-        for name in touched | {transaction._journal, transaction._backupjournal}:
+    def _size(self, name):
+        try:
+            return self._store.stat(name).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _sync_journal(self):
+        transaction = self._transaction
+        copies = [entry[2] for entry in transaction._backupentries if entry[2]]
+        for name in (transaction._journal, transaction._backupjournal, *copies):
             path = self._store.join(name)
             if os.path.exists(path):
                 _fsync(path)
-            # A new file's directory may itself be new: sync the chain up to the store.
-            while len(path) > len(self._store.base):
-                path = os.path.dirname(path)
-                directories.add(path)
-        for path in directories:
+        for folder in {os.path.dirname(self._store.join(name)) for name in (b"journal", *copies)}:
+            _fsync(folder)
+
+    def _data(self, transaction):
+        self._repo.store.fncache.write(transaction)
+        self._sync_journal()
+        new = {name for name in transaction._newfiles | transaction._tmp_files if self._store.exists(name)}
+        touched = new | set(transaction._offsetmap) | {entry[1] for entry in transaction._backupentries}
+        if len(touched) > SYNC_EACH_AT_MOST:
+            _syncfs(self._store.base)
+            return
+        folders = set()
+        for name in filter(self._store.exists, touched):
+            path = self._store.join(name)
             _fsync(path)
+            # A new file's directory may itself be new: sync the chain up to the store.
+            while name in new and len(path) > len(self._store.base):
+                path = os.path.dirname(path)
+                folders.add(path)
+        for folder in folders:
+            _fsync(folder)
 
     def _changelog(self, transaction):
         for name in (b"00changelog.d", b"00changelog.i"):
             if self._store.exists(name):
                 _fsync(self._store.join(name))
-        _fsync(self._store.base)
+        # A revlog that was split got its new index by a rename.
+        split = {os.path.dirname(self._store.join(name)) for name in transaction._tmp_files}
+        for folder in split | {self._store.base}:
+            if os.path.exists(folder):
+                _fsync(folder)
 
     def closed(self):
         """After the transaction's close: make the journal's end as lasting as its beginning was."""
@@ -174,7 +208,11 @@ class _Session:
         one.
         """
         _break_stale_lock(self._repo)
-        return self._repo.svfs.exists(b"journal") and self._repo.recover()
+        if not (self._repo.svfs.exists(b"journal") and self._repo.recover()):
+            return False
+        _syncfs(self._repo.svfs.base)
+        self._repo.invalidateall()
+        return True
 
     def do_tip(self):
         """The newest revision's hash, hexadecimal and empty for an empty store."""
@@ -193,7 +231,7 @@ class _Session:
         repo = self._repo
         with repo.lock():
             with repo.transaction(b"pacha") as transaction:
-                durable = _Durable(repo, transaction)
+                durable = _Durable(repo, transaction, request["present"])
                 node = repo.commitctx(_Revision(repo, request, supply))
             durable.closed()
         return tohex(node)
@@ -286,7 +324,7 @@ class _Session:
             nodes = {filelog.node(rev) for rev in filelog if not filelog.iscensored(rev)}
             if nodes:
                 with repo.transaction(b"pacha-censor") as transaction:
-                    durable = _Durable(repo, transaction)
+                    durable = _Durable(repo, transaction, [path])
                     filelog.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
                 # The undo files may still hold what was to be forgotten.
                 for name in list(repo.svfs.listdir()):
