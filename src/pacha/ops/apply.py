@@ -174,7 +174,7 @@ class Apply:
                 continue
             try:
                 work(step)
-            except (OSError, Refusal) as problem:
+            except (OSError, Refusal, Vanished) as problem:
                 self._refuse(step, _words(problem))
             else:
                 self._results[step.path] = Done(step, True, self._notes.get(step.path, ""))
@@ -326,7 +326,7 @@ class Apply:
         bench = self._bench(parent)
         try:
             bench.place(temporary, name)
-        except OSError:
+        except (OSError, Vanished):
             bench.discard(temporary)
             raise
         self._touched[parent.path] = None
@@ -384,4 +384,4 @@ def _words(problem: BaseException) -> str:
         if problem.errno == errno.EPERM:
             return "not permitted (immutable, or another owner's)"
         return problem.strerror or str(problem)
-    return str(problem)
+    return str(problem) or "it has changed meanwhile"
