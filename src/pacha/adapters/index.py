@@ -9,11 +9,12 @@ was read; an empty signature means "read again". It must not decide what has cha
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from pacha.core.errors import Failed, NoSpace, ReadOnly
+from pacha.core.errors import Busy, Failed, NoSpace, ReadOnly
 from pacha.core.tracked import Row
 
 FORMAT = "1"
@@ -26,6 +27,15 @@ CREATE TABLE IF NOT EXISTS paces (path BLOB PRIMARY KEY, pace TEXT NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+# SQLite's names of what is wrong around a sound file; anything else is wrong with the file.
+_NOT_DAMAGE = (
+    "SQLITE_FULL",
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_BUSY",
+    "SQLITE_IOERR",
+    "SQLITE_NOMEM",
+)
 _Result = TypeVar("_Result")
 
 
@@ -143,9 +153,10 @@ class Index:
         """
         try:
             return work(self._connect())
-        except sqlite3.OperationalError as problem:
-            raise self._explained(problem) from problem
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as problem:
+            name = getattr(problem, "sqlite_errorname", "")
+            if name.startswith(_NOT_DAMAGE) and not os.path.isdir(self._path):
+                raise self._explained(problem) from problem
             self._discard()
         try:
             return work(self._connect())
@@ -171,7 +182,9 @@ class Index:
     def _discard(self) -> None:
         self.close()
         for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(self._path + suffix):
+            if os.path.isdir(self._path + suffix):
+                shutil.rmtree(self._path + suffix)
+            elif os.path.exists(self._path + suffix):
                 os.unlink(self._path + suffix)
 
     def _explained(self, problem: sqlite3.Error) -> Exception:
@@ -185,6 +198,8 @@ class Index:
             return ReadOnly(
                 f"cannot write the index {self._path}", hint="is its file system mounted read-only?"
             )
+        if name.startswith("SQLITE_BUSY"):
+            return Busy(f"another Pacha is writing the index {self._path}", hint="run it again")
         return Failed(
             f"cannot use the index {self._path}: {problem}", hint="it is a cache: remove it and run again"
         )

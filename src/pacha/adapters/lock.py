@@ -29,6 +29,7 @@ class Lock:
         self._path = path
         self._verb = verb
         self._wait_ns = wait_ns
+        self._patience_ns = wait_ns
         self._descriptor = -1
         self._depth = 0
 
@@ -39,6 +40,11 @@ class Lock:
         except (ReadOnly, NoSpace):
             return ()
         return (self._descriptor,)
+
+    def at_once(self) -> Lock:
+        """The lock, to be entered without waiting: Busy where another holds it now."""
+        self._patience_ns = 0
+        return self
 
     def __enter__(self) -> Lock:
         if self._depth == 0:
@@ -73,7 +79,8 @@ class Lock:
             ) from problem
 
     def _wait(self) -> None:
-        deadline = time.monotonic_ns() + self._wait_ns
+        deadline = time.monotonic_ns() + self._patience_ns
+        self._patience_ns = self._wait_ns
         while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

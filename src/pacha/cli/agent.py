@@ -22,5 +22,5 @@ def run(session: Session, options: Namespace) -> int:
     if session.as_json:
         print_object(captured_object(done), ok=capture_exit(done) == 0)
     elif done.revision is not None or done.skipped:
-        print_captured(done, options.verbose)
+        print_captured(done, verbose=options.verbose, quiet=options.quiet)
     return capture_exit(done)

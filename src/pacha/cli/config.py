@@ -9,6 +9,9 @@ from pacha.core.config import effective
 from pacha.ui.result import print_object
 from pacha.ui.text import paint, printable, use_colour
 
+# What a key without a value means, where that is not "nothing".
+_UNSET = {"host": "(this machine's name)", "author": "(the person, found out)"}
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
@@ -34,6 +37,8 @@ def run(session: Session, options: Namespace) -> int:
     colour = use_colour()
     print(f"# {session.config_path}")
     for key, value, origin in values:
-        text = "(found out)" if value is None else printable(json.dumps(value, ensure_ascii=False))
+        text = (
+            _UNSET.get(key, "(unset)") if value is None else printable(json.dumps(value, ensure_ascii=False))
+        )
         print(f"{key.ljust(width)}  {text}  {paint('# ' + printable(origin), 'dim', colour)}")
     return 0

@@ -14,12 +14,14 @@ from pacha.ops.diff import FileDiff
 from pacha.ops.heal import heal_if_free
 from pacha.ops.history import Told
 from pacha.ops.host import Host
+from pacha.ops.tip import must_be_there
 from pacha.ui.text import CHANGE_COLOURS, content_line, paint, printable, shown, use_colour
 
 
 def ready(host: Host) -> Host:
     """The host, with what a killed Pacha left behind healed where that is possible."""
     heal_if_free(host)
+    must_be_there(host)
     return host
 
 

@@ -86,6 +86,7 @@ def _run(arguments: list[str]) -> int:
     import signal
 
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGHUP, _terminated)
     from pacha.cli.session import Session
 
     session = Session(options, verb)
@@ -95,8 +96,8 @@ def _run(arguments: list[str]) -> int:
         session.close()
 
 
-def _terminated(_number: int, _frame: object) -> None:
-    raise Interrupted("stopped by SIGTERM", exit_code=143)
+def _terminated(number: int, _frame: object) -> None:
+    raise Interrupted("stopped by a signal", exit_code=128 + number)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:

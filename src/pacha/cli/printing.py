@@ -35,8 +35,11 @@ def capture_exit(captured: Captured) -> int:
     return 3 if any(item.failed for item in captured.skipped) else 0
 
 
-def print_captured(captured: Captured, verbose: bool) -> None:
-    """What a capture recorded, and what it could not."""
+def print_captured(captured: Captured, *, verbose: bool, quiet: bool) -> None:
+    """What a capture recorded, and what it could not; `quiet`, only the latter."""
+    if quiet:
+        print_skipped(captured.skipped)
+        return
     if captured.revision is None:
         print("nothing has changed")
     else:

@@ -39,7 +39,7 @@ def run(session: Session, options: Namespace) -> int:
 
     def show(target: Revision, planned: Planned) -> None:
         session.report.finish()
-        if not session.as_json:
+        if not session.as_json and not (options.quiet and options.yes):
             _print_plan(target, planned, options.verbose or options.dry_run)
 
     done = rollback(
@@ -113,7 +113,8 @@ def _print_outcome(session: Session, done: RolledBack) -> None:
     failed = [result for result in done.results if not result.ok]
     worked = len(done.results) - len(failed)
     revision = f", recorded as {done.revision}" if done.revision else ""
-    print(f"{plural(worked, 'step')} done in {done.seconds:.1f} s{revision}")
+    if not session.options.quiet:
+        print(f"{plural(worked, 'step')} done in {done.seconds:.1f} s{revision}")
     sys.stdout.flush()
     for result in failed:
         sys.stderr.write(f"  not done  {shown(result.step.path)}  {printable(result.reason)}\n")

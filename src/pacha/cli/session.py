@@ -104,6 +104,8 @@ class Session:
         return self.host
 
     def _host_with(self, config: Config) -> Host:
+        if config.secrets_paths and self.verb in ("watch", "capture", "agent"):
+            self.report.note("[secrets] is configured, but this version stores these contents in the clear")
         from pacha.adapters.files.tree import Tree
         from pacha.adapters.hg.store import Store
         from pacha.adapters.hooks import Hooks

@@ -19,13 +19,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Do it and print the outcome."""
-    done = unwatch(session.host, session.resolve(options.paths), session.remove_watch)
+    done = unwatch(session.host, session.resolve(options.paths), session.remove_watch, session.add_watch)
     session.report.finish()
     if session.as_json:
         watches = {"watches": [path_object(path) for path in session.host.config.watch]}
         print_object({**captured_object(done.captured), **watches}, ok=capture_exit(done.captured) == 0)
     else:
-        for path in done.paths:
+        for path in () if options.quiet else done.paths:
             print(f"no longer watching {shown(path)}; its history stays")
         print_skipped(done.captured.skipped)
     return capture_exit(done.captured)

@@ -24,15 +24,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Do it and print the outcome."""
-    done = watch(session.host, session.resolve(options.paths), session.add_watch)
+    done = watch(session.host, session.resolve(options.paths), session.add_watch, session.remove_watch)
     session.report.finish()
     if session.as_json:
         watches = {"watches": [path_object(path) for path in session.host.config.watch]}
         print_object({**captured_object(done.captured), **watches}, ok=capture_exit(done.captured) == 0)
     else:
-        for path in done.paths:
+        for path in () if options.quiet else done.paths:
             print(f"watching {shown(path)}")
-        for path in done.known:
+        for path in () if options.quiet else done.known:
             print(f"{shown(path)} was watched already")
-        print_captured(done.captured, options.verbose)
+        print_captured(done.captured, verbose=options.verbose, quiet=options.quiet)
     return capture_exit(done.captured)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from pacha.core.errors import ConfigError, UsageError
 from pacha.core.patterns import translate
-from pacha.core.quantities import DURATION_WORDS, SIZE_WORDS, parse_duration, parse_size
+from pacha.core.quantities import DURATION_WORDS, SIZE_WORDS, format_duration, parse_duration, parse_size
 
 Value = TypeVar("Value")
 
@@ -105,7 +105,8 @@ class Config:
 
         if self.limit_ns < self.quiet_ns:
             given = "capture.limit" if "capture.limit" in self.values else "capture.quiet"
-            raise read.error(given, "limit is shorter than quiet")
+            limit, quiet = format_duration(self.limit_ns), format_duration(self.quiet_ns)
+            raise read.error(given, f"limit = {limit} is shorter than quiet = {quiet}")
 
 
 def parse(text: str, source: str) -> Config:

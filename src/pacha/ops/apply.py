@@ -59,6 +59,7 @@ class Apply:
         self._seen: dict[bytes, stat_result | None] = {}
         self._results: dict[bytes, Done] = {}
         self._touched: dict[bytes, None] = {}
+        self.finished = 0  # steps whose target is as it shall be
         self._held: Directory | None = None
         self._notes: dict[bytes, str] = {}
 
@@ -251,6 +252,7 @@ class Apply:
             if step.action == METADATA and self._in_place(step):
                 self._unchanged(step, parent, name)
                 self._bench(parent).adjust(name, step.after)
+                self.finished += 1
                 return None
             blob = self._records[step.path].after_data
             return self._bench(parent).make(step.after, self._journal.get(blob) if blob is not None else None)
@@ -330,6 +332,7 @@ class Apply:
             bench.discard(temporary)
             raise
         self._touched[parent.path] = None
+        self.finished += 1
 
     def _flush(self, made: dict[bytes, bytes]) -> None:
         """Bring what was made to the disk; what cannot be reached any more is not put in place."""

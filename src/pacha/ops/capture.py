@@ -137,7 +137,11 @@ def record(
         finally:
             spool.close()
     revision = node[:12]
-    hooks += run_hooks(host, "post-capture", {**told, "revision": revision}, revision=revision)
+    after = run_hooks(host, "post-capture", {**told, "revision": revision}, revision=revision)
+    for result in after:
+        if result.exit != 0:
+            host.report.note(f"the post-capture hook {result.name} failed (exit {result.exit})")
+    hooks += after
     return Captured(revision, difference.changes, difference.skipped, difference.deferred, hooks)
 
 

@@ -7,7 +7,7 @@ so that it works whatever has become of the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pacha.core.entry import render_entry
@@ -51,15 +51,25 @@ def confirm(host: Host, identity: str) -> dict[str, Any]:
     )
 
 
-def expire(host: Host, identity: str, sleep_until: Any) -> None:
-    """What the detached timer does: wait for the deadline, then let `heal` undo what nobody confirmed."""
+def expire(host: Host, identity: str, deadline_ns: int, sleep: Callable[[float], None]) -> None:
+    """What the detached timer does: wait for the deadline, then let `heal` undo what nobody confirmed.
+
+    It starts before the plan is journalled, and ends early once it has seen the journal come and go.
+    """
     from pacha.ops.heal import heal
 
-    while sleep_until(identity):
+    seen = False
+    while (left := deadline_ns - host.now_ns()) > 0:
+        is_waiting = any(operation["id"] == identity for operation in waiting(host))
+        if seen and not is_waiting:
+            return
+        seen = seen or is_waiting
+        sleep(min(1.0, left / 1e9))
+    while any(operation["id"] == identity for operation in waiting(host)):
         try:
             heal(host)
         except Busy:
-            continue
+            sleep(1.0)
 
 
 def undo(host: Host, journal: Journal, why: str) -> None:

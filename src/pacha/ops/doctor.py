@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pacha.core.errors import PachaError
 from pacha.ops.history import newest
 from pacha.ops.host import Host
+from pacha.ops.tip import must_be_there
 
 OK, WARNING, BAD = "ok", "warning", "bad"
 _YEAR_NS = 365 * 86_400 * 1_000_000_000
@@ -63,6 +64,7 @@ def _space(host: Host) -> list[tuple[str, ...]]:
 
 
 def _store(host: Host) -> list[tuple[str, ...]]:
+    must_be_there(host)
     if not host.store.exists:
         return [(WARNING, "nothing has been captured yet", "pacha watch /etc")]
     last = newest(host)
@@ -130,6 +132,13 @@ def _servers(host: Host) -> list[tuple[str, ...]]:
     return [(OK, "standalone: the history is on this machine only")]
 
 
+def _secrets(host: Host) -> list[tuple[str, ...]]:
+    if host.config.secrets_paths:
+        words = "[secrets] is configured, but this version stores these contents in the clear"
+        return [(BAD, words, "ignore = [...] the paths, or keep the state folder as safe as the files")]
+    return [(OK, "none are configured")]
+
+
 _CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
     "state folder": _state,
     "free space": _space,
@@ -138,4 +147,5 @@ _CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
     "left behind": _left_behind,
     "watches": _watches,
     "servers": _servers,
+    "secrets": _secrets,
 }

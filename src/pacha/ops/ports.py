@@ -164,6 +164,8 @@ class Hooks(Protocol):
 class Lock(_Context, Protocol):
     """Pacha's own lock on the state folder; may be entered again by its holder."""
 
+    def at_once(self) -> Self: ...
+
 
 class Spool(Protocol):
     """Bytes on their way from a live file to the store."""

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from pacha.core import acl
 from pacha.core.entry import Entry, parse_entry, render_entry
+from pacha.core.errors import Interrupted
 from pacha.core.names import is_below, join, split
 from pacha.core.plan import Step, build
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
+from pacha.ops.heal import remove_temporaries
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
 from pacha.ops.scan import live_line
@@ -127,7 +129,17 @@ def perform(
     except BaseException:
         journal.discard()
         raise
-    results = work.run()
+    try:
+        results = work.run()
+    except (Interrupted, KeyboardInterrupt) as problem:
+        remove_temporaries(host, journal)
+        if deadline_ns is None:
+            journal.discard()
+        raise Interrupted(
+            f"interrupted after {work.finished} of {len(planned.steps)} steps; each file is as it was or as it is to be",
+            hint="run it again to finish; pacha diff shows what differs",
+            exit_code=getattr(problem, "exit_code", 130),
+        ) from problem
     journal.mark_applied()
     return [
         done._replace(reason=planned.notes[done.step.path])

@@ -143,7 +143,7 @@ def _do(
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
-        host.detach(["confirm", "--expire", journal.id])
+        host.detach(["confirm", "--expire", str(deadline), journal.id])
     header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
     done = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)

@@ -23,7 +23,8 @@ def tip_of(host: Host) -> str:
     """The store's newest revision, empty where there is none, with the index made to agree with it."""
     signature = host.store.signature()
     if not signature:
-        if host.index.get("tip") or host.index.count():
+        must_be_there(host)
+        if host.index.count():
             host.index.replace([], _values(host, "", b"", b""))
         return ""
     if host.index.get("changelog") == signature and host.index.get("machine") == _place(host):
@@ -34,6 +35,17 @@ def tip_of(host: Host) -> str:
     else:
         host.index.change(values={"changelog": signature})
     return tip
+
+
+def must_be_there(host: Host) -> None:
+    """Raise DamagedStore where this host had a history and has none now: it must not silently begin anew."""
+    tip = host.index.get("tip")
+    if not host.store.signature() and tip and host.index.get("machine") == _place(host):
+        shown = host.store.path.decode("utf-8", "replace")
+        raise DamagedStore(
+            f"the history is gone: its last revision was {tip[:12].decode()}, and {shown} has none",
+            hint=f"put the store back; to begin anew, remove {host.state}/index.sqlite as well",
+        )
 
 
 def lines_at(host: Host, position: int, prefixes: list[bytes]) -> dict[bytes, dict[bytes, bytes]]:

@@ -19,7 +19,7 @@ from pacha.ops.capture import look
 from pacha.ops.heal import heal
 from pacha.ops.history import newest
 from pacha.ops.host import Host
-from pacha.ops.tip import lines_at, tip_of
+from pacha.ops.tip import lines_at, must_be_there, tip_of
 
 _AT_ONCE = 500
 
@@ -40,13 +40,15 @@ class Verified(NamedTuple):
 def verify(host: Host) -> Verified:
     """Check everything; problems are listed, not raised."""
     with host.lock:
-        heal(host)
-        if not host.store.exists:
-            return Verified(None, 0, [], [], [], [])
-        problems = list(host.store.verify())
+        problems: list[str] = []
         forgotten: list[bytes] = []
         last = None
         try:
+            heal(host)
+            must_be_there(host)
+            if not host.store.exists:
+                return Verified(None, 0, [], [], [], [])
+            problems += host.store.verify()
             last = newest(host)
             if last is not None:
                 more, forgotten = _contents(host, last.position)

@@ -14,6 +14,8 @@ from pacha.core.names import is_below
 from pacha.ops.capture import Captured, capture
 from pacha.ops.host import Host
 
+Edit = Callable[[list[bytes]], Host]
+
 
 class Watched(NamedTuple):
     """What was added to (or taken from) the configuration, and the capture that followed."""
@@ -23,7 +25,7 @@ class Watched(NamedTuple):
     captured: Captured
 
 
-def watch(host: Host, paths: Sequence[bytes], save: Callable[[list[bytes]], Host]) -> Watched:
+def watch(host: Host, paths: Sequence[bytes], save: Edit, unsave: Edit) -> Watched:
     """Track `paths` (resolved). `save` writes new ones into the configuration and gives the host as it is
     then.
 
@@ -41,13 +43,19 @@ def watch(host: Host, paths: Sequence[bytes], save: Callable[[list[bytes]], Host
             raise UsageError(f"{shown} is Pacha's own state: it cannot be part of what it records")
     with host.lock:
         new = [path for path in dict.fromkeys(paths) if path not in host.config.watch]
-        after = save(new) if new else host
-        captured = capture(after, None if new else list(paths), cause="watch", unpaced=None)
+        try:
+            after = save(new) if new else host
+            captured = capture(after, None if new else list(paths), cause="watch", unpaced=None)
+        except BaseException:
+            unsave(new)
+            raise
     return Watched(new, [path for path in paths if path not in new], captured)
 
 
-def unwatch(host: Host, paths: Sequence[bytes], save: Callable[[list[bytes]], Host]) -> Watched:
-    """Track `paths` no longer; their history stays. Raise UsageError for one that is no watch of its own."""
+def unwatch(host: Host, paths: Sequence[bytes], save: Edit, unsave: Edit) -> Watched:
+    """Track `paths` no longer; their history stays. `save` and `unsave` as in `watch`. Raise UsageError for
+    one that is no watch of its own.
+    """
     for path in paths:
         shown = _shown(path)
         if path in host.config.watch:
@@ -62,8 +70,12 @@ def unwatch(host: Host, paths: Sequence[bytes], save: Callable[[list[bytes]], Ho
             hint=f'to leave it out, add it to the configuration: ignore = ["{shown}"]',
         )
     with host.lock:
-        after = save(list(paths))
-        captured = capture(after, None, cause="unwatch")
+        try:
+            after = save(list(paths))
+            captured = capture(after, None, cause="unwatch")
+        except BaseException:
+            unsave(list(paths))
+            raise
     return Watched(list(paths), [], captured)
 
 

@@ -126,9 +126,10 @@ class Tree:
         directory, name = split(path)
         try:
             with self.directory(directory) as parent:
-                status = parent.lstat(name)
-                return (parent.read(name, status, _TEXT_AT_MOST).data or b"") if status is not None else b""
-        except (OSError, Vanished):
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                with open(os.open(name, flags, dir_fd=parent.descriptor), "rb") as handle:
+                    return handle.read(_TEXT_AT_MOST)
+        except OSError:
             return b""
 
     def workbench(self, directory: Directory) -> Workbench:

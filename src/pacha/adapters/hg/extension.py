@@ -24,9 +24,10 @@ import ctypes
 import gc
 import marshal
 import os
+import shutil
 import struct
 
-from mercurial import commandserver, context, error, hg, pycompat, util, verify
+from mercurial import commandserver, context, error, hg, lock, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
 from mercurial.utils import stringutil
@@ -35,6 +36,12 @@ testedwith = b"7.2"
 
 # More files than this in one transaction: one syncfs is cheaper than an fsync each.
 SYNC_EACH_AT_MOST = 64
+
+# A flipped bit may send Mercurial anywhere.
+_WHAT_DAMAGE_RAISES = (
+    error.Error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
+    MemoryError, struct.error,
+)  # fmt: skip
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -187,27 +194,32 @@ class _Session:
                 self._repo.invalidateall()
             self._frame("done", getattr(self, "do_" + operation)(*arguments))
         except error.LockHeld as problem:
-            self._frame("error", "busy", _words(problem))
+            self._frame("error", "busy", stringutil.forcebytestr(problem))
         except OSError as problem:
-            self._frame("error", "os", (problem.errno or 0, _words(problem)))
-        except (error.Error, ValueError, LookupError, struct.error) as problem:
-            self._frame("error", "store", _words(problem))
+            self._frame("error", "os", (problem.errno or 0, stringutil.forcebytestr(problem)))
+        except _WHAT_DAMAGE_RAISES as problem:
+            self._frame("error", "store", stringutil.forcebytestr(problem))
 
     # -- requests ----------------------------------------------------------------------------------
 
     def do_open(self, path, create):
-        """Open the repository at `path`, made first where `create` is true and there is none."""
-        new = create and not os.path.exists(os.path.join(path, b".hg", b"requires"))
+        """Open the repository at `path`, made first where `create` is true and there is none.
+
+        It is made beside its place: a process killed meanwhile leaves no half of one.
+        """
         ui = self._server.ui.copy()
-        self._repo = hg.repository(ui, path, create=new).unfiltered()
-        if new:
-            _syncfs(path)
+        if create and not os.path.exists(os.path.join(path, b".hg")):
+            made = path + b".new"
+            shutil.rmtree(made, ignore_errors=True)
+            hg.repository(ui, made, create=True)
+            _syncfs(made)
+            os.rename(made, path)
+            _fsync(os.path.dirname(path))
+        self._repo = hg.repository(ui, path).unfiltered()
 
     def do_recover(self):
-        """Break a lock whose owner is gone and roll an abandoned transaction back; returns whether there was
-        one.
-        """
-        _break_stale_lock(self._repo)
+        """Break locks whose owners are gone, roll an abandoned transaction back; whether there was one."""
+        _break_stale_locks(self._repo)
         if not (self._repo.svfs.exists(b"journal") and self._repo.recover()):
             return False
         _syncfs(self._repo.svfs.base)
@@ -252,8 +264,8 @@ class _Session:
             if prefixes and not any(name in exact or name.startswith(below) for name in files):
                 continue
             self._item(
-                (rev, tohex(changelog.node(rev)), _bytes(entry.user), tuple(map(int, entry.date)),
-                 _bytes(entry.description), entry.extra.get(b"pacha", b""), files)
+                (rev, tohex(changelog.node(rev)), bytes(entry.user), tuple(map(int, entry.date)),
+                 bytes(entry.description), entry.extra.get(b"pacha", b""), files)
             )  # fmt: skip
             found += 1
             if found == limit:
@@ -303,7 +315,7 @@ class _Session:
                 self._item(None)
 
     def do_verify(self):
-        """Mercurial's own verification; items are its complaints, the value is the number of errors."""
+        """Mercurial's own verification; items are its complaints, the value is their number."""
         repo = self._repo
         repo.ui.pushbuffer(error=True, subproc=True)
         try:
@@ -314,7 +326,7 @@ class _Session:
             complaints = repo.ui.popbuffer()
         for line in complaints.splitlines():
             self._item(line)
-        return verifier.errors
+        return verifier.errors + verifier.warnings
 
     def do_censor(self, path):
         """Replace every stored content of `path` by nothing; returns how many there were."""
@@ -339,58 +351,39 @@ class _Session:
             return len(nodes)
 
 
-def _bytes(value):
-    return bytes(pycompat.bytestr(value)) if isinstance(value, bytes) else value
+def _break_stale_locks(repo):
+    """Remove Mercurial's locks, but for one that a living Mercurial process of this system holds.
 
-
-def _words(problem):
-    return stringutil.forcebytestr(problem)
-
-
-def _break_stale_lock(repo):
-    """Remove the store's lock where its process is older than the process that has this number now.
-
-    Mercurial knows a lock by host and process number alone: after a crash another process may have the
-    number, and the lock would hold for ever. A lock cannot be older than its owner.
+    Mercurial knows a lock by host and process number alone. After a crash another process may have the
+    number, or the host another name, and the lock would hold for ever. Pacha's own lock keeps other Pachas
+    away meanwhile.
     """
+    own = lock._getlockprefix() + b":"
     for vfs, name in ((repo.svfs, b"lock"), (repo.vfs, b"wlock")):
-        path = vfs.join(name)
         try:
-            made = os.lstat(path).st_mtime
-            owner = int(os.readlink(path).split(b":")[-1].split(b"/")[0])
-            with open("/proc/%d/stat" % owner, "rb") as handle:
-                ticks = int(handle.read().rsplit(b")", 1)[1].split()[19])
-            with open("/proc/uptime", "rb") as handle:
-                uptime = float(handle.read().split()[0])
-        except (OSError, ValueError, IndexError):
+            holder = vfs.readlock(name)
+        except FileNotFoundError:
             continue
-        started = os.stat("/proc/self").st_ctime if owner == os.getpid() else None
-        if started is None:
-            import time
-
-            started = time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
-        if started > made + 1:
+        try:
+            with open(b"/proc/%s/cmdline" % holder.removeprefix(own), "rb") as handle:
+                command = handle.read()
+        except OSError:
+            command = b""
+        if not holder.startswith(own) or not any(word in command for word in (b"hg", b"mercurial")):
             vfs.tryunlink(name)
 
 
 def _share_compressors():
-    """Make the compressor of a revlog once, not for each of thousands of files: its buffers cost."""
-    for name in (b"zstd", b"zlib"):
-        if name in util.compengines:
-            engine = util.compengines[name]
-            engine.revlogcompressor = _remembering(engine.revlogcompressor)
+    """Make a revlog's compressor once, not for each of thousands of files: its buffers are what costs."""
+    for engine in (util.compengines[name] for name in (b"zstd", b"zlib") if name in util.compengines):
 
+        def shared(opts=None, make=engine.revlogcompressor, made={}):  # noqa: B006 - meant to be kept
+            key = repr(opts)
+            if key not in made:
+                made[key] = make(opts)
+            return made[key]
 
-def _remembering(make):
-    made = {}
-
-    def revlogcompressor(opts=None):
-        key = tuple(sorted((opts or {}).items()))
-        if key not in made:
-            made[key] = make(opts)
-        return made[key]
-
-    return revlogcompressor
+        engine.revlogcompressor = shared
 
 
 def uisetup(ui):

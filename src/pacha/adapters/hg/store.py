@@ -32,7 +32,7 @@ class Store:
     @property
     def exists(self) -> bool:
         """Whether there is a repository."""
-        return os.path.exists(os.path.join(self.path, b".hg", b"requires"))
+        return os.path.exists(os.path.join(self.path, b".hg"))
 
     def signature(self) -> bytes:
         """Changes with every revision, and costs one stat: empty where there is no history."""
@@ -50,7 +50,9 @@ class Store:
     @property
     def has_lock(self) -> bool:
         """Whether there is a lock file of Mercurial's, of a live process or a dead one."""
-        return os.path.lexists(os.path.join(self.path, b".hg", b"store", b"lock"))
+        return any(
+            os.path.lexists(os.path.join(self.path, b".hg", name)) for name in (b"store/lock", b"wlock")
+        )
 
     # -- the child ---------------------------------------------------------------------------------
 
@@ -66,6 +68,11 @@ class Store:
 
     def _start(self, create: bool = False) -> Child:
         if self._child is None:
+            # Without this file Mercurial would take the repository for one of its oldest format.
+            if not create and not os.path.exists(os.path.join(self.path, b".hg", b"requires")):
+                raise DamagedStore(
+                    "the store is damaged: .hg/requires is missing", hint="put back a copy of the store"
+                )
             child = self._coming or Child(self._inherited())
             self._coming = None
             try:
