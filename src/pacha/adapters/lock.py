@@ -18,6 +18,7 @@ from pacha.core.errors import Busy, NoSpace, ReadOnly
 
 WAIT_NS = 5_000_000_000
 _PAUSE = 0.02
+_BRIEF_NS = 1_000_000_000
 
 
 class Lock:
@@ -41,9 +42,12 @@ class Lock:
             return ()
         return (self._descriptor,)
 
-    def at_once(self) -> Lock:
-        """The lock, to be entered without waiting: Busy where another holds it now."""
-        self._patience_ns = 0
+    def briefly(self) -> Lock:
+        """The lock, to be entered with little patience: Busy where another is at work.
+
+        Not with none: the child of a Pacha that was killed just now takes a moment to let go.
+        """
+        self._patience_ns = _BRIEF_NS
         return self
 
     def __enter__(self) -> Lock:

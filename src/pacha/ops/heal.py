@@ -30,7 +30,7 @@ def heal_if_free(host: Host) -> None:
     """The same for commands that only read: where another Pacha is at work there is nothing to heal."""
     if host.journals.any() or (host.store.exists and host.store.is_abandoned):
         try:
-            with host.lock.at_once():
+            with host.lock.briefly():
                 heal(host)
         except Busy:
             return

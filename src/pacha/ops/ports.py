@@ -164,7 +164,7 @@ class Hooks(Protocol):
 class Lock(_Context, Protocol):
     """Pacha's own lock on the state folder; may be entered again by its holder."""
 
-    def at_once(self) -> Self: ...
+    def briefly(self) -> Self: ...
 
 
 class Spool(Protocol):

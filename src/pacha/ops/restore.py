@@ -136,8 +136,8 @@ def perform(
         if deadline_ns is None:
             journal.discard()
         raise Interrupted(
-            f"interrupted after {work.finished} of {len(planned.steps)} steps; each file is as it was or as it is to be",
-            hint="run it again to finish; pacha diff shows what differs",
+            f"interrupted after {work.finished} of {len(planned.steps)} steps",
+            hint="each file is as it was or as it is to be: run it again to finish",
             exit_code=getattr(problem, "exit_code", 130),
         ) from problem
     journal.mark_applied()

@@ -317,15 +317,14 @@ class _Session:
     def do_verify(self):
         """Mercurial's own verification; items are its complaints, the value is their number."""
         repo = self._repo
-        repo.ui.pushbuffer(error=True, subproc=True)
+        repo.ui.pushbuffer(error=True)
         try:
             with repo.lock():
                 verifier = _Verifier(repo)
                 verifier.verify()
         finally:
             complaints = repo.ui.popbuffer()
-        for line in complaints.splitlines():
-            self._item(line)
+        list(map(self._item, complaints.splitlines()))
         return verifier.errors + verifier.warnings
 
     def do_censor(self, path):
