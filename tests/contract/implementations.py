@@ -1,0 +1,29 @@
+"""Which classes fulfil which protocol of `ops/ports`. A fake that a test uses is added here, and held to the same."""
+
+from __future__ import annotations
+
+from pacha.adapters.files.accounts import Accounts
+from pacha.adapters.files.tree import Directory, Tree
+from pacha.adapters.files.write import Workbench
+from pacha.adapters.hg.store import Store
+from pacha.adapters.hooks import HookResult, Hooks
+from pacha.adapters.index import Index
+from pacha.adapters.journal import Journal, Journals
+from pacha.adapters.lock import Lock
+from pacha.adapters.spool import Spool
+from pacha.ops import ports
+
+IMPLEMENTATIONS: list[tuple[type, type]] = [
+    (ports.Accounts, Accounts),
+    (ports.Directory, Directory),
+    (ports.Workbench, Workbench),
+    (ports.Tree, Tree),
+    (ports.Store, Store),
+    (ports.Index, Index),
+    (ports.HookResult, HookResult),
+    (ports.Hooks, Hooks),
+    (ports.Lock, Lock),
+    (ports.Spool, Spool),
+    (ports.Journal, Journal),
+    (ports.Journals, Journals),
+]

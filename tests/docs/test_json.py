@@ -1,0 +1,90 @@
+"""Every field that a command prints with `--json` is documented, in the section of that command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pacha.cli.main import VERBS
+from tests.docs.pages import DOCS, Sandbox
+
+PAGE = (DOCS / "reference" / "json.md").read_text()
+GENERAL = PAGE.partition("\n## ")[0]
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+def section(name: str, seen: frozenset[str] = frozenset()) -> str:
+    """What stands under a verb's heading, and under those that it refers to."""
+    body = PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    more = [section(other, seen | {name}) for other in re.findall(r"\(#(\w+)\)", body) if other not in seen]
+    return "\n".join([body, *more])
+
+
+def documented(text: str) -> set[str]:
+    """Every word in backticks, those of `{a, b}` too."""
+    return {word for span in _CODE.findall(text) for word in re.findall(r"\w+", span)}
+
+
+def fields(value: object) -> Iterator[str]:
+    """The keys of an object and of all objects in it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from fields(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from fields(inner)
+
+
+def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
+    host = Sandbox(tmp_path)
+    printed: dict[str, set[str]] = {}
+
+    def pacha(*words: str) -> dict[str, object]:
+        found = host.pacha(*words)
+        printed.setdefault(words[0], set()).update(fields(found))
+        return found
+
+    hook = host.config.parent / "hooks" / "pre-capture" / "10-fine"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\necho fine\n")
+    for path in (hook, hook.parent, hook.parent.parent):
+        path.chmod(0o755)
+    first = pacha("watch", "/etc", "/root")["revision"]
+    (host.root / "etc" / "motd").write_bytes(b"\xff\n")
+    (host.root / "etc" / "big").write_bytes(b"\0" * 10_000_001)
+    (host.root / "etc" / "hosts").chmod(0o600)
+    pacha("diff")
+    pacha("status")
+    pacha("capture", "-m", "why")
+    pacha("cat", "/etc/motd")
+    pacha("cat", "/etc/hostname")
+    pacha("log")
+    pacha("show", str(first))
+    pacha("rollback", "/etc/motd", "--to", str(first), "-n")
+    waits = pacha("rollback", "/etc/motd", "--to", str(first), "-y", "--confirm", "1h")["confirm"]
+    pacha("status")
+    pacha("confirm", str(waits))
+    pacha("forget", "/etc/motd", "-y")
+    (host.root / "etc" / "hosts").write_text("other\n")
+    pacha("verify")
+    pacha("agent", "--once")
+    pacha("unwatch", "/root")
+    pacha("doctor")
+    pacha("config")
+    pacha("config", "--check")
+    printed["error"] = set(fields(host.pacha("show", "nothing")))
+    host.close()
+
+    assert set(printed) == {*VERBS, "error"}
+    unknown = {
+        verb: missing
+        for verb, names in printed.items()
+        if (missing := names - documented(GENERAL) - documented(section(verb)))
+    }
+    assert not unknown
+
+
+def test_every_verb_has_a_section() -> None:
+    assert re.findall(r"^## (\w+)$", PAGE, re.MULTILINE) == list(VERBS)

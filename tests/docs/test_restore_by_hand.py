@@ -1,0 +1,106 @@
+"""The page "Restore by hand": its own commands bring an awkward tree back, by the oracle's word."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+from tests.command import Pacha
+from tests.docs.pages import DOCS, fenced
+from tests.oracle import compare
+from tests.trees import build
+
+PAGE = (DOCS / "how-to" / "restore-by-hand.md").read_text()
+
+pytestmark = [needs.root, needs.tools]
+
+
+@pytest.fixture
+def live(arena: Path) -> Path:
+    """The awkward tree, but for paths that are as long as a path can be: below another folder they are longer."""
+    tree = arena / "live"
+    build(tree, flags=True)
+    shutil.rmtree(tree / "deep")
+    # A fork for each command makes a shell slow: a third of the names is enough here.
+    for number, path in enumerate(sorted((tree / "names").iterdir())):
+        if number % 3:
+            path.unlink()
+    # Made again by their programs, as the page says.
+    for path in tree.rglob("*"):
+        if path.is_socket():
+            path.unlink()
+    # What the page's examples name.
+    (tree / "hosts").write_text("127.0.0.1 localhost\n")
+    return tree
+
+
+def run(script: str, home: Path, live: Path, allowed: tuple[int, ...] = (0,)) -> str:
+    """Run commands of the page, its places replaced by those of the test."""
+    tools = home / "bin"
+    if not tools.exists():
+        tools.mkdir()
+        (tools / "hg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mercurial "$@"\n')
+        (tools / "hg").chmod(0o755)
+    script = re.sub(r"/root\b", str(home), script).replace("/var/lib/pacha", str(home / "state"))
+    script = re.sub(r"(?<![\w.])(files|meta|)/etc\b", rf"\1{live}", script)
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(home), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=home, env=environment, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    assert done.returncode in allowed, said
+    return said
+
+
+def test_the_page_restores_everything(live: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    pacha = Pacha.at(home / "pacha")
+    shutil.move(pacha.state, home / "state")
+    pacha = Pacha(home / "state", pacha.config, pacha.home)
+    assert pacha.ok("watch", live)["skipped"] == []
+
+    copy, *looks, last = fenced(PAGE, "sh")
+    (script,) = fenced(PAGE, "bash")
+    run(copy, home, live)
+    said = [run(f"{copy.splitlines()[1]}\n{look}", home, live) for look in looks]
+    assert any("127.0.0.1 localhost" in one and "sha256=" in one for one in said)
+
+    # The script itself stays as it is on the page.
+    (home / "restore.sh").write_text(script)
+    lines = last.splitlines()
+    assert lines[1].startswith("bash restore.sh ")
+    run("\n".join(lines[:2]), home, live)
+    restored = home / "restored" / str(live).lstrip("/")
+    assert compare(live, restored) == []
+    assert run(lines[-1].replace("restored/etc/", f"restored{live}/").replace("/etc", str(live)), home, live)
+
+
+def test_what_cannot_be_restored_is_named(pacha: Pacha, arena: Path, tmp_path: Path) -> None:
+    live = arena / "live"
+    live.mkdir()
+    (live / "secret").write_text("hunter2\n")
+    (live / "kept").write_text("kept\n")
+    with open(live / "large", "wb") as file:
+        file.truncate(10_000_001)
+    pacha.ok("watch", live)
+    pacha.ok("forget", live / "secret", "-y")
+    home = tmp_path / "home"
+    (home / "out").mkdir(parents=True)
+    (script,) = fenced(PAGE, "bash")
+    (home / "restore.sh").write_text(script)
+    said = run(f"bash restore.sh {pacha.store} tip {live} out", home, live, allowed=(1,))
+    assert "forgotten" in said
+    assert "too large" in said
+    restored = home / "out" / str(live).lstrip("/")
+    assert sorted(os.listdir(restored)) == ["kept"]
+    one = home / "one"
+    one.mkdir()
+    run(f"bash restore.sh {pacha.store} tip {live}/kept one", home, live)
+    assert [path.name for path in one.rglob("*") if path.is_file()] == ["kept"]
