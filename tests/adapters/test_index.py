@@ -6,6 +6,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +195,8 @@ def test_a_deleted_file_is_an_empty_index(index: Index, path: Path) -> None:
 
 WRITER = """
 import sys
+import threading
+import time
 from pacha.adapters.index import Index
 from pacha.core.tracked import Row
 number, rounds = int(sys.argv[2]), 20
@@ -242,3 +246,28 @@ def test_a_reader_is_not_held_up_by_a_writer(index: Index, path: Path) -> None:
         assert index.count() == 1
         other.execute("ROLLBACK")
     other.close()
+
+
+def test_two_that_open_a_new_file_at_once_do_not_throw_it_away(path: Path) -> None:
+    first = Index(str(path))
+    first.change(rows=[row(b"/a", b"x")])
+    first.close()
+    found: list[int] = []
+
+    def open_too() -> None:
+        second = Index(str(path))
+        found.append(second.count())
+        second.close()
+
+    with sqlite3.connect(path, isolation_level=None) as other:
+        # One that has made the file, and is about to write which format it has.
+        other.execute("DELETE FROM state")
+        other.execute("BEGIN IMMEDIATE")
+        later = threading.Thread(target=open_too)
+        later.start()
+        time.sleep(0.3)
+        other.execute("INSERT INTO state VALUES ('format', ?)", (FORMAT,))
+        other.execute("COMMIT")
+        later.join()
+    other.close()
+    assert found == [1]

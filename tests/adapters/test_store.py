@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,23 +34,30 @@ def line(store: Store) -> list[str]:
     return [commit(store, contents, seq) for seq, contents in enumerate(steps, 1)]
 
 
-def test_a_store_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
-    store = Store(os.fsencode(tmp_path / "deep" / "store"))
-    assert not store.exists
-    assert store.signature() == b""
-    assert (store.tip(), list(store.history()), store.files(0)) == ("", [], {})
-    store.create()
-    assert store.exists
-    assert store.tip() == ""
-    assert stat.S_IMODE((tmp_path / "deep" / "store").stat().st_mode) == 0o700
-    commit(store, {A: b"1"})
-    store.create()
-    assert store.tip()
-    store.close()
-    again = Store(os.fsencode(tmp_path / "deep" / "store"))
-    again.create()
-    assert len(list(again.history())) == 1
-    again.close()
+def test_a_store_is_made_once(tmp_path: Path) -> None:
+    place = os.fsencode(tmp_path / "deep" / "store")
+    with closing(Store(place)) as store:
+        assert not store.exists
+        assert store.signature() == b""
+        assert (store.tip(), list(store.history()), store.files(0)) == ("", [], {})
+        store.create()
+        assert store.exists
+        assert store.tip() == ""
+        commit(store, {A: b"1"})
+        store.create()
+        assert store.tip()
+    with closing(Store(place)) as again:
+        again.create()
+        assert len(list(again.history())) == 1
+
+
+def test_a_store_is_closed_to_others(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        made(tmp_path / "store").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
 
 
 def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -235,9 +243,8 @@ def test_the_signature_changes_with_every_revision(store: Store) -> None:
 
 
 def test_the_line_of_another_process_is_seen(store: Store, line: list[str], tmp_path: Path) -> None:
-    other = Store(os.fsencode(tmp_path / "store"))
-    node = commit(other, {A: b"other"}, 5)
-    other.close()
+    with closing(Store(os.fsencode(tmp_path / "store"))) as other:
+        node = commit(other, {A: b"other"}, 5)
     assert store.tip() == node
     assert content(store, A) == b"other"
 
@@ -258,10 +265,9 @@ def test_a_supply_that_fails_adds_nothing_and_the_store_goes_on(store: Store, li
 def test_what_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store" / ".hg").mkdir(parents=True)
     (tmp_path / "store" / ".hg" / "requires").write_text("what-nobody-knows\n")
-    store = Store(os.fsencode(tmp_path / "store"))
-    with pytest.raises(PachaError, match=r"damaged|cannot"):
+    place = os.fsencode(tmp_path / "store")
+    with closing(Store(place)) as store, pytest.raises(PachaError, match=r"damaged|cannot"):
         store.tip()
-    store.close()
 
 
 def test_closing_twice_and_going_on(store: Store, line: list[str]) -> None:

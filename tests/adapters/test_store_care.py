@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,18 +50,17 @@ def test_a_child_killed_in_a_commit_costs_that_commit_alone(store: Store, tmp_pa
     with pytest.raises(Failed, match="ended unexpectedly"):
         store.commit(draft(contents, 2), before, supply)
     store.close()
-    again = Store(os.fsencode(tmp_path / "store"))
-    assert again.is_abandoned
-    assert again.has_lock
-    assert again.recover()
-    assert not again.is_abandoned
-    assert not again.recover()
-    assert again.tip() == before
-    assert again.verify() == []
-    node = commit(again, contents, 2)
-    assert again.tip() == node
-    assert not again.has_lock
-    again.close()
+    with closing(Store(os.fsencode(tmp_path / "store"))) as again:
+        assert again.is_abandoned
+        assert again.has_lock
+        assert again.recover()
+        assert not again.is_abandoned
+        assert not again.recover()
+        assert again.tip() == before
+        assert again.verify() == []
+        node = commit(again, contents, 2)
+        assert again.tip() == node
+        assert not again.has_lock
     copy = StoreCopy(tmp_path / "store", tmp_path / "copy")
     assert (copy.complaints(), len(copy.nodes())) == ([], 2)
 

@@ -149,6 +149,7 @@ def test_the_child_gets_no_more_than_it_needs(tmp_path: Path, hostile: dict[str,
         b"TZ",
         b"HGRCPATH",
         b"HGPLAIN",
+        b"HGRCSKIPREPO",
         b"HGENCODING",
         b"LC_ALL",
     }

@@ -130,7 +130,7 @@ def test_what_differs_but_for_content_has_words(one: Entry, other: Entry) -> Non
     if one == other:
         assert words == []
     elif not words:
-        content = ("sha256", "size", "user", "group", "mtime")
+        content = ("sha256", "size", "uid", "user", "gid", "group", "mtime")
         assert one._replace(**{key: getattr(other, key) for key in content}) == other
 
 

@@ -169,15 +169,24 @@ class Index:
             self._open = connection
             # After a power cut the file is a consistent older one, and the store's tip tells that it is
             # older.
-            connection.execute("PRAGMA journal_mode = WAL")
+            self._use_log(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
             found = connection.execute("SELECT value FROM state WHERE key = 'format'").fetchone()
             if found is None:
-                connection.execute("INSERT INTO state VALUES ('format', ?)", (FORMAT,))
+                connection.execute("INSERT OR IGNORE INTO state VALUES ('format', ?)", (FORMAT,))
             elif found[0] != FORMAT:
                 raise sqlite3.DatabaseError("index of another format")
         return self._open
+
+    @staticmethod
+    def _use_log(connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as problem:
+            # Another process is switching it over at this moment.
+            if not problem.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
 
     def _discard(self) -> None:
         self.close()

@@ -27,6 +27,8 @@ class Spool:
     def put(self, data: bytes) -> Blob:
         """Keep `data`; OSError where there is no space."""
         blob = Blob(self._size, len(data))
+        if not data:
+            return blob
         if self._held + len(data) <= _MEMORY:
             self._memory[blob.offset] = data
             self._held += len(data)

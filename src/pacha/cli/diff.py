@@ -31,8 +31,8 @@ def run(session: Session, options: Namespace) -> int:
         if host.rules.watch_of(path) is None and not was_ever_tracked(host, path):
             raise NotFound(f"{shown(path)} was never captured", hint="pacha status lists the watches")
     last = newest(host)
-    old = resolve(host, options.old).position if options.old else (last.position if last else -1)
-    if options.new:
+    old = resolve(host, options.old).position if options.old is not None else (last.position if last else -1)
+    if options.new is not None:
         new = resolve(host, options.new).position
         changes = changes_between(host, old, new, paths)
     else:

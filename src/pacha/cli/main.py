@@ -41,9 +41,12 @@ _FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    _mend_streams()
     as_json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except PachaError as problem:
         return _failed(problem, as_json)
     except KeyboardInterrupt:
@@ -56,10 +59,25 @@ def main(argv: list[str] | None = None) -> int:
         return _failed(_explained(problem), as_json)
 
 
+def _mend_streams() -> None:
+    """A closed stream swallows what is written; a character that the encoding has not is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _failed(problem: PachaError, as_json: bool) -> int:
     from pacha.ui.result import print_error
 
-    print_error(problem, as_json)
+    try:
+        print_error(problem, as_json)
+        sys.stdout.flush()
+    except OSError:  # standard output is what failed
+        sys.stdout = None
+        print_error(problem, as_json=False)
     return problem.exit_code
 
 

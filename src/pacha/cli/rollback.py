@@ -35,7 +35,11 @@ def run(session: Session, options: Namespace) -> int:
     """Plan, ask, do, and print the outcome."""
     if not (options.yes or options.dry_run or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see the plan")
-    confirm_ns = parse_duration(options.confirm) if options.confirm else None
+    confirm_ns = None if options.confirm is None else parse_duration(options.confirm)
+    if confirm_ns == 0:
+        raise UsageError(
+            "--confirm 0s would undo it at once", hint="give the time that you need to look, such as 60s"
+        )
 
     def show(target: Revision, planned: Planned) -> None:
         session.report.finish()
@@ -70,7 +74,7 @@ def _ask() -> bool:
 
 def _code(done: RolledBack, dry_run: bool) -> int:
     if dry_run:
-        return 0
+        return 3 if any(step.refused for step in done.planned.steps) else 0
     incomplete = any(not result.ok for result in done.results) or bool(done.planned.notes)
     return 3 if incomplete else 0
 

@@ -190,7 +190,7 @@ class Session:
                 raise UsageError("an empty path names nothing")
             path = os.fsencode(text)
             if not path.startswith(b"/"):
-                inside = self._below_root(os.path.join(os.getcwd(), text))
+                inside = self._below_root(os.path.join(_working_directory(), text))
                 if inside is None:
                     raise UsageError(f"{text} does not lie below the root {os.fsdecode(self.config.root)}")
                 path = inside
@@ -202,3 +202,12 @@ class Session:
         self.report.finish()
         for item in self._closing:
             item.close()  # type: ignore[attr-defined]
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as problem:
+        raise UsageError(
+            "the working directory is gone", hint="cd to another, or name absolute paths"
+        ) from problem

@@ -19,6 +19,11 @@ _NAMED = (0x02, 0x08)
 _PERMISSIONS = b"rwx"
 
 
+def _escape(name: bytes) -> bytes:
+    """Also the bytes that part entries and fields."""
+    return escape(name).replace(b",", b"%2C").replace(b":", b"%3A")
+
+
 def to_words(binary: bytes, user_name: Callable[[int], bytes], group_name: Callable[[int], bytes]) -> bytes:
     """The list in words; raise ValueError where `binary` is not version 2 of the format."""
     if len(binary) % 8 != 4 or struct.unpack_from("<I", binary)[0] != 2:
@@ -30,7 +35,7 @@ def to_words(binary: bytes, user_name: Callable[[int], bytes], group_name: Calla
         who = b""
         if tag in _NAMED:
             name = (user_name if tag == 0x02 else group_name)(number)
-            who = b"%d/%s" % (number, escape(name))
+            who = b"%d/%s" % (number, _escape(name))
         shown = bytes(c if permissions & (4 >> i) else ord("-") for i, c in enumerate(_PERMISSIONS))
         words.append(b":".join((_TAGS[tag], who, shown)))
     return b",".join(words)
@@ -48,13 +53,16 @@ def to_binary(
         kind, who, shown = word.split(b":")
         tag = {b"u": 0x01, b"g": 0x04, b"m": 0x10, b"o": 0x20}.get(kind)
         permissions = sum(4 >> i for i, c in enumerate(_PERMISSIONS) if shown[i : i + 1] == b"%c" % c)
-        if tag is None or len(shown) != 3 or (who and kind not in b"ug"):
+        known = bytes(c if permissions & (4 >> i) else ord("-") for i, c in enumerate(_PERMISSIONS))
+        if tag is None or shown != known or (who and kind not in b"ug"):
             raise ValueError("malformed access control list")
         number = 0xFFFFFFFF
         if who:
             digits, _, name = who.partition(b"/")
             tag += {0x01: 0x01, 0x04: 0x04}[tag]
             number = (user_number if kind == b"u" else group_number)(unescape(name), int(digits))
+            if not 0 <= number < 1 << 32:
+                raise ValueError("malformed access control list")
         entries.append((tag, number, permissions))
     # The kernel wants entries in the order of tag, then number; numbers may have changed with the names.
     return struct.pack("<I", 2) + b"".join(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pacha.core.entry import DIRECTORY, check_entry, parse_entry, split_directory
+from pacha.core.entry import DIRECTORY, check_entry, parse_entry, render_directory, split_directory
 from pacha.core.names import FILES, META, decode_path, is_legal, meta_directory, meta_path, split
 from pacha.core.revision import Stamp
 
@@ -110,7 +110,10 @@ def _lines_of(
 ) -> dict[bytes, bytes]:
     """The lines of a directory, each of which must parse; raise ValueError where one does not."""
     if directory not in known:
-        lines = split_directory(text_of(meta_path(directory)) or b"")
+        text = text_of(meta_path(directory)) or b""
+        lines = split_directory(text)
+        if render_directory(lines) != text:
+            raise ValueError("metadata not sorted")
         for name, line in lines.items():
             if (name == b".") != (check_entry(line).kind == DIRECTORY):
                 raise ValueError("a directory's line stands in another place than its own")

@@ -77,6 +77,10 @@ def describe(before: Entry, after: Entry) -> list[str]:
     ):
         if old != new:
             words.append(f"{label} {old} → {new}")
+    for label, old_number, new_number in (("uid", before.uid, after.uid), ("gid", before.gid, after.gid)):
+        same_name = (before.user == after.user) if label == "uid" else (before.group == after.group)
+        if old_number != new_number and same_name and (before.user if label == "uid" else before.group):
+            words.append(f"{label} {old_number} → {new_number}")
     if before.holes != after.holes:
         words.append(f"holes {len(before.holes)} → {len(after.holes)}")
     if before.device != after.device:

@@ -171,7 +171,9 @@ def check_entry(text: bytes) -> Entry:
     admission asks.
     """
     entry = parse_entry(text)
-    if render_entry(entry) != text:
+    names = [key for key, _ in entry.xattrs]
+    ordered = names == sorted(set(names)) and entry.flags in (b"", b"a", b"i", b"ai")
+    if render_entry(entry) != text or not ordered:
         raise ValueError("metadata not in its one legal form")
     return entry
 
@@ -188,6 +190,8 @@ def split_directory(text: bytes) -> dict[bytes, bytes]:
     Raise ValueError where a name is not in its legal form or stands twice.
     """
     lines: dict[bytes, bytes] = {}
+    if text and not text.endswith(b"\n"):
+        raise ValueError("metadata file without an end")
     for line in text.split(b"\n")[:-1]:
         encoded, tab, rest = line.partition(b"\t")
         name = b"." if encoded == b"." else decode(encoded)

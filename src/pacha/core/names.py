@@ -130,7 +130,10 @@ def meta_directory(store_path: bytes) -> bytes:
     parts = store_path.split(b"/")
     if len(parts) < 2 or parts[0] != META or parts[-1] != META_NAME:
         raise ValueError("not a metadata path")
-    return decode_path(b"/".join(parts[1:-1]))
+    directory = decode_path(b"/".join(parts[1:-1]))
+    if meta_path(directory) != store_path:
+        raise ValueError("not a metadata path in its one legal form")
+    return directory
 
 
 def is_legal(store_path: bytes) -> bool:

@@ -44,7 +44,8 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
         return Step(REPLACE, path, before, after, ", ".join(filter(None, ("content", reason))))
     if after.link is not None and after.link not in (path, before.link):
         return Step(LINK, path, before, after, reason)
-    if (before.link is not None and after.link is None) or before.holes != after.holes:
+    parted = before.link is not None and (after.link is None or (leads and before.link != path))
+    if parted or before.holes != after.holes:
         return Step(REPLACE, path, before, after, reason)
     return Step(METADATA, path, before, after, reason or "metadata")
 
@@ -54,6 +55,8 @@ def _settled(path: bytes, before: Entry, after: Entry) -> bool:
 
     These are that it was unstable, and the links of the first of a group: its followers are linked to it.
     """
+    if after.link == path and before.link not in (None, path):
+        return False  # it is a name of another file now
     link = after.link if after.link == path else before.link
     return before._replace(unstable=after.unstable, link=link) == after
 

@@ -47,8 +47,11 @@ class Stamp(NamedTuple):
             for key, kind in kinds.items()
         ):
             raise ValueError("not a revision of Pacha's")
+        lists = {key: values.get(key, []) for key in ("who", "hooks")}
+        if any(not isinstance(v, list) or any(not isinstance(i, dict) for i in v) for v in lists.values()):
+            raise ValueError("not a revision of Pacha's")
         known = {key: values[key] for key in kinds}
-        return cls(**known, who=tuple(values.get("who") or ()), hooks=tuple(values.get("hooks") or ()))
+        return cls(**known, who=tuple(lists["who"]), hooks=tuple(lists["hooks"]))
 
 
 class Revision(NamedTuple):

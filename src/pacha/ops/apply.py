@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pacha.core.entry import DIRECTORY, FILE
 from pacha.core.names import split
 from pacha.core.plan import METADATA, REMOVE, Step
+from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Blob, Recorded, Vanished
 from pacha.ops.host import Host
 from pacha.ops.ports import Directory, Journal, Workbench
@@ -139,7 +140,7 @@ class Apply:
         assert step.before is not None
         names = {b"i": "immutable", b"a": "append-only"}
         held = ", ".join(word for flag, word in names.items() if flag in step.before.flags)
-        shown = step.path.decode("utf-8", "backslashreplace")
+        shown = show_path(step.path)
         raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown} first")
 
     # -- doing -------------------------------------------------------------------------------------
@@ -384,6 +385,8 @@ def _words(problem: BaseException) -> str:
     if isinstance(problem, OSError):
         if problem.errno == errno.ELOOP:
             return "a directory on its way has become a symbolic link"
+        if problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return "it holds entries that are ignored, or cannot be removed"
         if problem.errno == errno.EPERM:
             return "not permitted (immutable, or another owner's)"
         return problem.strerror or str(problem)

@@ -18,6 +18,7 @@ from pacha.core.errors import Refused
 from pacha.core.names import content_path, is_below, meta_path
 from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
+from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Draft, Row, Skipped
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
@@ -279,7 +280,7 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
 def summarise(cause: str, changes: Sequence[Change]) -> str:
     """A message for who gave none: `modify /etc/hosts`, `capture: 12 changes in /etc`."""
     verbs = {"added": "add", "modified": "modify", "removed": "remove", "metadata": "change metadata of"}
-    shown = [change.path.decode("utf-8", "backslashreplace") for change in changes]
+    shown = [show_path(change.path) for change in changes]
     prefix = "" if cause == "capture" else f"{cause}: "
     if len(changes) == 1:
         return clean_text(f"{prefix}{verbs[changes[0].change]} {shown[0]}")

@@ -13,6 +13,7 @@ from typing import Any
 from pacha.core.entry import render_entry
 from pacha.core.errors import Busy, NotFound
 from pacha.core.plan import Step
+from pacha.core.shown import shown as show_path
 from pacha.ops.capture import record
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
@@ -98,7 +99,7 @@ def undo(host: Host, journal: Journal, why: str) -> None:
             results = perform(host, again, planned, header, contents)
             for result in results:
                 if not result.ok:
-                    shown = result.step.path.decode("utf-8", "backslashreplace")
+                    shown = show_path(result.step.path)
                     host.report.note(f"could not be undone: {shown}: {result.reason}")
             again.discard()
         journal.discard()

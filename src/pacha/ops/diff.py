@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pacha.core.changes import Change, describe, merge
 from pacha.core.entry import Entry, parse_entry
 from pacha.core.names import content_path, split
+from pacha.core.shown import shown as show_path
 from pacha.ops.history import entries_at
 from pacha.ops.host import Host
 from pacha.ops.restore import live_state, outermost
@@ -104,9 +105,10 @@ def unified(change: Change, old: bytes | None, new: bytes | None) -> Iterator[by
     """The lines of a unified diff with three lines of context, without their newlines."""
     import difflib
 
+    name = show_path(change.path).encode()
     names = [
-        b"a" + change.path if old is not None else b"/dev/null",
-        b"b" + change.path if new is not None else b"/dev/null",
+        b"a" + name if old is not None else b"/dev/null",
+        b"b" + name if new is not None else b"/dev/null",
     ]
     sides = [(data or b"").splitlines(keepends=True) for data in (old, new)]
     yield b"--- " + names[0]

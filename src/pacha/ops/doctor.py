@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pacha.core.errors import PachaError
+from pacha.core.shown import shown as show_path
 from pacha.ops.history import newest
 from pacha.ops.host import Host
 from pacha.ops.tip import must_be_there
@@ -109,7 +110,7 @@ def _watches(host: Host) -> list[tuple[str, ...]]:
         return [(WARNING, "nothing is watched", "pacha watch /etc")]
     found: list[tuple[str, ...]] = []
     for path in host.config.watch:
-        shown = path.decode("utf-8", "backslashreplace")
+        shown = show_path(path)
         status = host.tree.lstat(path)
         if status is None:
             found.append((WARNING, f"{shown} does not exist", f"pacha unwatch {shown}, or make it"))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pacha.core.entry import DIRECTORY, parse_entry
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.names import content_path, join
+from pacha.core.shown import shown as show_path
 from pacha.ops.heal import heal
 from pacha.ops.history import log, newest
 from pacha.ops.host import Host
@@ -30,7 +31,7 @@ class Forgettable(NamedTuple):
 
 def look_up(host: Host, path: bytes) -> Forgettable:
     """Raise NotFound for a path without stored content, UsageError for a directory."""
-    shown = path.decode("utf-8", "backslashreplace")
+    shown = show_path(path)
     digests, revisions = set(), 0
     for told in log(host, [path]):
         for change in told.changes:

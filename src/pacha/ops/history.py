@@ -16,6 +16,7 @@ from pacha.core.errors import DamagedStore, NotFound
 from pacha.core.names import META, content_path, encode_path, is_below, join, meta_directory, meta_path, split
 from pacha.core.quantities import format_when, looks_like_when, parse_when
 from pacha.core.revision import Revision
+from pacha.core.shown import shown as show_path
 from pacha.ops.host import Host
 from pacha.ops.tip import lines_at
 
@@ -147,7 +148,7 @@ def content_at(host: Host, position: int, path: bytes) -> bytes | None:
     files = host.store.files(position, [stored])
     if stored in files:
         return next(iter(list(host.store.contents([(stored, files[stored])]))))
-    shown = path.decode("utf-8", "backslashreplace")
+    shown = show_path(path)
     entry = entry_at(host, position, path)
     if entry is None:
         raise NotFound(f"{shown} was not there at that revision", hint=f"pacha log {shown} tells when it was")

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pacha.core import acl
-from pacha.core.entry import Entry, parse_entry, render_entry
+from pacha.core.entry import DIRECTORY, Entry, parse_entry, render_entry
 from pacha.core.errors import Interrupted
 from pacha.core.names import is_below, join, split
-from pacha.core.plan import Step, build
+from pacha.core.plan import METADATA, REMOVE, Step, build
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
 from pacha.ops.heal import remove_temporaries
@@ -87,13 +87,45 @@ def plan(
             if note:
                 notes[path] = note
     steps = build(actual_entries, desired_entries, may_remove)
-    checked = [
-        step._replace(refused="it cannot be read")
-        if any(is_below(step.path, path) for path in unread)
-        else step
-        for step in steps
-    ]
+    told = {step.path for step in steps}
+    for path in unread:
+        line = desired.get(path, live.get(path))
+        if path not in told and line is not None:
+            steps.append(
+                Step(METADATA, path, parse_entry(line), parse_entry(line), "whether it differs is not known")
+            )
+    checked = _refusals(host, steps, unread)
     return Planned(checked, {step.path: notes[step.path] for step in checked if step.path in notes})
+
+
+def _refusals(host: Host, steps: Sequence[Step], unread: Sequence[bytes]) -> list[Step]:
+    """The steps, those that cannot be done marked with the reason: a dry run must not promise them."""
+    going = {step.path for step in steps if step.action == REMOVE}
+    checked = []
+    for step in steps:
+        reason = step.refused
+        if any(is_below(step.path, path) for path in unread):
+            reason = "it cannot be read"
+        elif step.action != METADATA and step.before is not None and step.before.size is not None:
+            reason = "its present content is larger than max_file_size and would be lost: move it away first"
+        elif step.action != METADATA and step.after is not None and step.after.size is not None:
+            reason = "its content is not in the store: it was larger than max_file_size"
+        elif step.action == REMOVE and step.before is not None and step.before.kind == DIRECTORY:
+            reason = _holds_others(host, step.path, going)
+        if reason:
+            going.discard(step.path)
+        checked.append(step._replace(refused=reason))
+    return checked
+
+
+def _holds_others(host: Host, path: bytes, going: set[bytes]) -> str:
+    try:
+        with host.tree.directory(path) as directory:
+            if all(join(path, name) in going for name in directory.names()):
+                return ""
+    except OSError:
+        return ""
+    return "it holds entries that are ignored, or cannot be removed"
 
 
 def localise(host: Host, entry: Entry) -> tuple[Entry, str]:

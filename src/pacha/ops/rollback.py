@@ -17,6 +17,7 @@ from pacha.core.names import content_path, is_below
 from pacha.core.plan import Step
 from pacha.core.revision import Revision
 from pacha.core.rules import Rules
+from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.confirm import new_id, undo
@@ -117,7 +118,7 @@ def _tracked(host: Host, paths: Sequence[bytes]) -> list[bytes]:
         elif below:
             found += below
         else:
-            shown = path.decode("utf-8", "backslashreplace")
+            shown = show_path(path)
             hint = f"pacha watch {shown}, or name a path that pacha status lists"
             raise NotFound(f"{shown} is not watched", hint=hint)
     return outermost(found)

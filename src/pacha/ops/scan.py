@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 _STEP_NS, _COARSE_STEP_NS = 20_000_000, 2_100_000_000
 _SECOND = 1_000_000_000
 _PROGRESS_EVERY = 250
-_SIGNATURE = struct.Struct("<qqIIIqqqq")
+_SIGNATURE = struct.Struct("<QQIIIQQ16s16s")
 
 
 class Finding(NamedTuple):
@@ -264,20 +264,21 @@ def live_line(row: Row) -> bytes:
     """
     if not row.signature or b"\tmtime=" not in row.line:
         return row.line
-    mtime = _SIGNATURE.unpack(row.signature)[7]
+    mtime = int.from_bytes(_SIGNATURE.unpack(row.signature)[7], "little", signed=True)
     entry = parse_entry(row.line)
     return row.line if entry.mtime == mtime else render_entry(entry._replace(mtime=mtime))
 
 
 def _packed(status: stat_result) -> bytes:
     return _SIGNATURE.pack(
-        status.st_dev & 0x7FFFFFFFFFFFFFFF,
-        status.st_ino & 0x7FFFFFFFFFFFFFFF,
+        status.st_dev,
+        status.st_ino,
         status.st_mode,
         status.st_uid,
         status.st_gid,
         status.st_nlink,
         status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
+        # File systems hold times far beyond what 64 bits of nanoseconds can (year 2262).
+        status.st_mtime_ns.to_bytes(16, "little", signed=True),
+        status.st_ctime_ns.to_bytes(16, "little", signed=True),
     )

@@ -41,7 +41,7 @@ def status(host: Host) -> Status:
     """Look at everything that is watched."""
     heal_if_free(host)
     tip_of(host)
-    difference = look(host, None, None)
+    difference = look(host, None, None, None)
     now = host.now_ns()
     paced = [path for path, text in host.index.paces().items() if pace.is_paced(pace.parse(text), now)]
     missing = [path for path in host.config.watch if _is_missing(host, path)]

@@ -39,8 +39,10 @@ def tip_of(host: Host) -> str:
 
 def must_be_there(host: Host) -> None:
     """Raise DamagedStore where this host had a history and has none now: it must not silently begin anew."""
+    if host.store.signature():
+        return
     tip = host.index.get("tip")
-    if not host.store.signature() and tip and host.index.get("machine") == _place(host):
+    if tip and host.index.get("machine") == _place(host):
         shown = host.store.path.decode("utf-8", "replace")
         raise DamagedStore(
             f"the history is gone: its last revision was {tip[:12].decode()}, and {shown} has none",

@@ -14,6 +14,7 @@ from pacha.core.changes import Change
 from pacha.core.entry import parse_entry
 from pacha.core.errors import DamagedStore
 from pacha.core.names import FILES, content_path, decode_path, join
+from pacha.core.shown import shown
 from pacha.core.tracked import Skipped
 from pacha.ops.capture import look
 from pacha.ops.heal import heal
@@ -79,7 +80,7 @@ def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
                 expected[content_path(join(directory, name))] = entry.sha256
     files = host.store.files(position, [FILES + b"/"])
     lone = sorted(expected.keys() ^ files.keys())
-    problems += [f"{_shown(p)}: {'content' if p in files else 'metadata'} without the other" for p in lone]
+    problems += [f"{shown(p)}: {'content' if p in files else 'metadata'} without the other" for p in lone]
     wanted = [(path, files[path]) for path in sorted(expected.keys() & files.keys())]
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
@@ -87,10 +88,6 @@ def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
             if data is None:
                 forgotten.append(decode_path(path.partition(b"/")[2]))
             elif hashlib.sha256(data).hexdigest().encode() != expected[path]:
-                problems.append(f"{_shown(path)}: the stored content is not what was captured")
+                problems.append(f"{shown(path)}: the stored content is not what was captured")
         host.report.progress("verifying", min(start + _AT_ONCE, len(wanted)), len(wanted))
     return problems, forgotten
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.names import is_below
+from pacha.core.shown import shown
 from pacha.ops.capture import Captured, capture
 from pacha.ops.host import Host
 
@@ -32,15 +33,15 @@ def watch(host: Host, paths: Sequence[bytes], save: Edit, unsave: Edit) -> Watch
     Raise NotFound for a path that does not exist, UsageError for one that can't be tracked.
     """
     for path in paths:
-        shown = _shown(path)
+        name = shown(path)
         try:
             there = host.tree.lstat(path) is not None
         except OSError as problem:
-            raise UsageError(f"{shown} cannot be looked at: {problem.strerror}") from problem
+            raise UsageError(f"{name} cannot be looked at: {problem.strerror}") from problem
         if not there:
-            raise NotFound(f"{shown} does not exist", hint="check the spelling")
+            raise NotFound(f"{name} does not exist", hint="check the spelling")
         if any(is_below(path, excluded) for excluded in host.rules.excluded):
-            raise UsageError(f"{shown} is Pacha's own state: it cannot be part of what it records")
+            raise UsageError(f"{name} is Pacha's own state: it cannot be part of what it records")
     with host.lock:
         new = [path for path in dict.fromkeys(paths) if path not in host.config.watch]
         try:
@@ -57,17 +58,17 @@ def unwatch(host: Host, paths: Sequence[bytes], save: Edit, unsave: Edit) -> Wat
     one that is no watch of its own.
     """
     for path in paths:
-        shown = _shown(path)
+        name = shown(path)
         if path in host.config.watch:
             continue
         watch_of = host.rules.watch_of(path)
         if watch_of is None:
-            raise UsageError(f"{shown} is not watched", hint="pacha status lists the watches")
+            raise UsageError(f"{name} is not watched", hint="pacha status lists the watches")
         if watch_of in host.rules.own:
-            raise UsageError(f"{shown} is Pacha's own configuration, which is always watched")
+            raise UsageError(f"{name} is Pacha's own configuration, which is always watched")
         raise UsageError(
-            f"{shown} is part of the watch {_shown(watch_of)}",
-            hint=f'to leave it out, add it to the configuration: ignore = ["{shown}"]',
+            f"{name} is part of the watch {shown(watch_of)}",
+            hint=f'to leave it out, add it to the configuration: ignore = ["{name}"]',
         )
     with host.lock:
         try:
@@ -77,7 +78,3 @@ def unwatch(host: Host, paths: Sequence[bytes], save: Edit, unsave: Edit) -> Wat
             unsave(list(paths))
             raise
     return Watched(list(paths), [], captured)
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

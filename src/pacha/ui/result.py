@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from pacha.core.errors import PachaError
+from pacha.core.shown import printable
 
 FORMAT = 1
 
@@ -28,7 +29,8 @@ def print_error(error: PachaError, as_json: bool) -> None:
     if as_json:
         print_object({"error": {"kind": error.kind, "message": str(error), "hint": error.hint}}, ok=False)
         return
-    sys.stdout.flush()
-    sys.stderr.write(f"pacha: {error}\n")
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    sys.stderr.write(f"pacha: {printable(str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"       {error.hint}\n")
+        sys.stderr.write(f"       {printable(error.hint)}\n")

@@ -10,30 +10,13 @@ import os
 import sys
 from typing import TextIO
 
+from pacha.core.shown import printable, shown
+
+__all__ = ["clip", "content_line", "paint", "plural", "printable", "shown", "use_colour"]
+
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 CHANGE_COLOURS = {"added": "green", "modified": "yellow", "removed": "red", "metadata": "cyan"}
 STEP_COLOURS = {"create": "green", "replace": "yellow", "remove": "red", "metadata": "cyan", "link": "cyan"}
-
-
-def shown(path: bytes) -> str:
-    """A path as one line of harmless text: whatever is not printable, or not UTF-8, is escaped as in C."""
-    return printable(path.decode("utf-8", "surrogateescape"))
-
-
-def printable(text: str) -> str:
-    """Text without control characters, line breaks and direction marks, each escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape has it
-        return f"\\x{number - 0xDC00:02x}"
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or character.encode(
-        "unicode_escape"
-    ).decode()
 
 
 def content_line(line: bytes) -> str:

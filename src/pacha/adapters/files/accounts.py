@@ -48,7 +48,7 @@ class Accounts:
         return [
             f"{word} {name.decode('utf-8', 'replace')}"
             for table, word, name in asked
-            if name and self._number(table, name) is None
+            if name and (self._is_own or self._table(table)) and self._number(table, name) is None
         ]
 
     def _name(self, table: bytes, number: int) -> bytes:
@@ -57,7 +57,7 @@ class Accounts:
         return self._names[table, number]
 
     def _number(self, table: bytes, name: bytes) -> int | None:
-        if not name:
+        if not name or b"\0" in name:
             return None
         if (table, name) not in self._numbers:
             self._numbers[table, name] = self._ask_number(table, name)

@@ -44,7 +44,7 @@ class Child:
         for setting in (f"extensions.pacha={extension}", *_SETTINGS):
             command += ["--config", setting]
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment.update(HGRCPATH="", HGPLAIN="1", HGENCODING="UTF-8", LC_ALL="C.UTF-8")
+        environment.update(HGRCPATH="", HGRCSKIPREPO="1", HGPLAIN="1", HGENCODING="UTF-8", LC_ALL="C.UTF-8")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -85,13 +85,19 @@ class Child:
                     except GeneratorExit:
                         wanted = False
             elif kind == "need" and supply is not None:
-                data = supply(values[0])
+                try:
+                    data = supply(values[0])
+                except BaseException:
+                    self.close()  # it waits for bytes that do not come: end it, and with it the transaction
+                    raise
                 self._send(struct.pack(">Q", len(data)) + data)
             elif kind == "done":
                 self.value = values[0]
                 return
-            else:
+            elif wanted:
                 raise _explained(values[0], values[1])
+            else:
+                return
 
     def close(self) -> None:
         """End it; a transaction at hand is undone by Mercurial itself."""

@@ -39,8 +39,8 @@ SYNC_EACH_AT_MOST = 64
 
 # A flipped bit may send Mercurial anywhere.
 _WHAT_DAMAGE_RAISES = (
-    error.Error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError,
-    MemoryError, struct.error,
+    error.Error, error.RepoError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    AssertionError, MemoryError, struct.error,
 )  # fmt: skip
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -211,6 +211,7 @@ class _Session:
         if create and not os.path.exists(os.path.join(path, b".hg")):
             made = path + b".new"
             shutil.rmtree(made, ignore_errors=True)
+            os.mkdir(made, 0o700)
             hg.repository(ui, made, create=True)
             _syncfs(made)
             os.rename(made, path)
@@ -274,7 +275,7 @@ class _Session:
     def do_resolve(self, prefix):
         """`(rev, hash)` of each revision whose hash starts with the hexadecimal `prefix`, at most two."""
         changelog = self._repo.changelog
-        if len(prefix) == 40:
+        if len(prefix) == 40 and prefix != b"f" * 40:  # all f: Mercurial's name for a working copy
             return [(changelog.rev(unhex(prefix)), prefix)] if changelog.hasnode(unhex(prefix)) else []
         found = []
         for rev in changelog:
@@ -338,9 +339,8 @@ class _Session:
                     durable = _Durable(repo, transaction, [path])
                     filelog.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
                 # The undo files may still hold what was to be forgotten.
-                for name in list(repo.svfs.listdir()):
-                    if name.startswith(b"undo"):
-                        repo.svfs.unlink(name)
+                for name in filter(lambda name: name.startswith(b"undo"), repo.svfs.listdir()):
+                    repo.svfs.unlink(name)
                 directory = os.path.dirname(repo.svfs.join(filelog._revlog._indexfile))
                 for name in os.listdir(directory):
                     if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
@@ -368,7 +368,8 @@ def _break_stale_locks(repo):
                 command = handle.read()
         except OSError:
             command = b""
-        if not holder.startswith(own) or not any(word in command for word in (b"hg", b"mercurial")):
+        words = map(os.path.basename, command.split(b"\0"))
+        if not holder.startswith(own) or {b"hg", b"mercurial"}.isdisjoint(words):
             vfs.tryunlink(name)
 
 
