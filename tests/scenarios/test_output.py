@@ -142,7 +142,8 @@ def test_a_working_directory_that_is_gone(pacha: Pacha, live: Path, tmp_path: Pa
 def test_no_locale_breaks_output(pacha: Pacha, live: Path) -> None:
     Path(os.fsdecode(os.fsencode(live) + "/é".encode())).write_text("x\n")
     said = shell(
-        pacha, "LC_ALL=POSIX $P status && PYTHONIOENCODING=ascii $P status && PYTHONIOENCODING=latin1 $P diff"
+        pacha,
+        "LC_ALL=POSIX $P status && PYTHONIOENCODING=ascii $P status && PYTHONIOENCODING=latin1 $P diff | iconv -f latin1 -t utf-8",
     )
     assert said.returncode == 0
     assert "Traceback" not in said.stderr

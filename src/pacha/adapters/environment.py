@@ -47,7 +47,13 @@ def _kernel() -> tuple[str, str, str, str]:
 
 
 def _hooks(folder: str, is_root: bool) -> list[tuple[str, str, str, str]]:
+    from pacha.adapters.hooks import MOMENTS
+
     found = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if name not in MOMENTS and not name.startswith("."):
+            mend = f"the moments are {' '.join(MOMENTS)}"
+            found.append(("hooks", "warning", f"{folder}/{name} is no moment: nothing in it is run", mend))
     for directory, _, names in os.walk(folder):
         for path in (directory, *(os.path.join(directory, name) for name in names)):
             status = os.stat(path)

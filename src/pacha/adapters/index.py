@@ -36,6 +36,7 @@ _NOT_DAMAGE = (
     "SQLITE_IOERR",
     "SQLITE_NOMEM",
 )
+_CANNOT_WRITE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 _Result = TypeVar("_Result")
 
 
@@ -167,17 +168,30 @@ class Index:
         if self._open is None:
             connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
             self._open = connection
-            # After a power cut the file is a consistent older one, and the store's tip tells that it is
-            # older.
-            self._use_log(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
-            found = connection.execute("SELECT value FROM state WHERE key = 'format'").fetchone()
-            if found is None:
-                connection.execute("INSERT OR IGNORE INTO state VALUES ('format', ?)", (FORMAT,))
-            elif found[0] != FORMAT:
-                raise sqlite3.DatabaseError("index of another format")
+            try:
+                self._prepare(connection)
+            except sqlite3.OperationalError as problem:
+                if not problem.sqlite_errorname.startswith(_CANNOT_WRITE) or not os.path.isfile(self._path):
+                    raise
+                # Reading must go on where nothing can be written.
+                connection.close()
+                import urllib.parse
+
+                place = f"file:{urllib.parse.quote(self._path)}?immutable=1"
+                self._open = sqlite3.connect(place, uri=True, isolation_level=None)
         return self._open
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        # After a power cut the file is a consistent older one, and the store's tip tells that it is
+        # older.
+        self._use_log(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+        found = connection.execute("SELECT value FROM state WHERE key = 'format'").fetchone()
+        if found is None:
+            connection.execute("INSERT OR IGNORE INTO state VALUES ('format', ?)", (FORMAT,))
+        elif found[0] != FORMAT:
+            raise sqlite3.DatabaseError("index of another format")
 
     @staticmethod
     def _use_log(connection: sqlite3.Connection) -> None:
@@ -196,10 +210,16 @@ class Index:
             elif os.path.exists(self._path + suffix):
                 os.unlink(self._path + suffix)
 
+    def _is_full(self) -> bool:
+        try:
+            return os.statvfs(os.path.dirname(self._path)).f_bavail == 0
+        except OSError:
+            return False
+
     def _explained(self, problem: sqlite3.Error) -> Exception:
         """The sentence for a person, by SQLite's own error name."""
         name = getattr(problem, "sqlite_errorname", "")
-        if name.startswith("SQLITE_FULL"):
+        if name.startswith("SQLITE_FULL") or (name.startswith(_CANNOT_WRITE) and self._is_full()):
             return NoSpace(
                 f"no space left for the index {self._path}", hint="free some space and run it again"
             )

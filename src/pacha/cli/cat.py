@@ -22,8 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(session: Session, options: Namespace) -> int:
     """Read and print."""
     host = ready(session.host)
-    (path,) = session.resolve([options.path])
-    revision = resolve(host, options.at) if options.at else newest(host)
+    (path,) = session.look_up([options.path])
+    revision = resolve(host, options.at) if options.at is not None else newest(host)
     if revision is None:
         raise NotFound("nothing has been captured yet", hint="pacha watch PATH")
     data = content_at(host, revision.position, path)

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(session: Session, options: Namespace) -> int:
     """Compare and print."""
     host = ready(session.host)
-    paths = session.resolve(options.paths)
+    paths = session.look_up(options.paths)
     for path in paths:
         if host.rules.watch_of(path) is None and not was_ever_tracked(host, path):
             raise NotFound(f"{shown(path)} was never captured", hint="pacha status lists the watches")

@@ -26,11 +26,11 @@ def run(session: Session, options: Namespace) -> int:
     """Look, ask, do, and say what is left."""
     if not (options.yes or options.dry_run or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see what would go")
-    (path,) = session.resolve([options.path])
+    (path,) = session.look_up([options.path])
     found = look_up(session.host, path)
     if not session.as_json:
         versions = plural(found.revisions, "version")
-        print(f"{shown(path)}: the content of {versions} goes from the history, for ever")
+        print(f"{shown(path)}: the content of {versions} to be removed from the history, for ever")
         for line in left(found):
             print(f"  left: {line}")
     if not (options.yes or options.dry_run):

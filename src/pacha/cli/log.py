@@ -35,8 +35,8 @@ def run(session: Session, options: Namespace) -> int:
     if options.limit is not None and options.limit < 0:
         raise UsageError(f"-n {options.limit}: allowed is a whole number from 0")
     host = ready(session.host)
-    paths = session.resolve(options.paths)
-    since = parse_when(options.since, host.now_ns()) if options.since else None
+    paths = session.look_up(options.paths)
+    since = parse_when(options.since, host.now_ns()) if options.since is not None else None
     default = _ON_TERMINAL if sys.stdout.isatty() and not session.as_json else 0
     limit = default if options.limit is None else options.limit
     told = list(log(host, paths, limit=limit + 1 if limit else 0, since_ns=since))

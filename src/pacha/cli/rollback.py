@@ -48,7 +48,7 @@ def run(session: Session, options: Namespace) -> int:
 
     done = rollback(
         session.host,
-        session.resolve(options.paths),
+        session.look_up(options.paths),
         options.to,
         dry_run=options.dry_run,
         show=show,

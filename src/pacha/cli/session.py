@@ -197,6 +197,20 @@ class Session:
             found.append(self.host.tree.resolve(path))
         return found
 
+    def look_up(self, paths: list[str]) -> list[bytes]:
+        """The same for a look back: a path that has a history of its own counts as it was written.
+
+        Its parent may have become a symbolic link since.
+        """
+        from pacha.ops.history import was_ever_tracked
+
+        found = []
+        for text, resolved in zip(paths, self.resolve(paths), strict=True):
+            literal = os.path.normpath(os.fsencode(text))
+            own = literal.startswith(b"/") and literal != resolved and was_ever_tracked(self.host, literal)
+            found.append(literal if own else resolved)
+        return found
+
     def close(self) -> None:
         """End the Mercurial child and close the index."""
         self.report.finish()

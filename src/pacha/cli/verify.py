@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The verb has no arguments of its own."""
 
 
-def run(session: Session, _options: Namespace) -> int:
+def run(session: Session, options: Namespace) -> int:
     """Check and print."""
     found = verify(session.host)
     session.report.finish()
@@ -33,6 +33,8 @@ def run(session: Session, _options: Namespace) -> int:
         }
         print_object(values, ok=code == 0)
         return code
+    if options.quiet and code == 0:
+        return code
     if found.problems:
         print(f"the store is damaged: {plural(len(found.problems), 'problem')}")
         for problem in found.problems:
@@ -46,10 +48,8 @@ def run(session: Session, _options: Namespace) -> int:
             print(f"live files differ from {found.revision}: {plural(len(found.live), 'change')}")
             print_changes(found.live)
         else:
-            print(
-                f"live files are as in {found.revision}"
-                if found.revision
-                else "nothing has been captured yet"
-            )
+            which = "the live files that could be read" if unread else "live files"
+            same = f"{which} are as in {found.revision}"
+            print(same if found.revision else "nothing has been captured yet")
         print_skipped(found.skipped)
     return code

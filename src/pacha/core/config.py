@@ -377,7 +377,7 @@ def _second_or_more(value: object) -> int:
 
 
 def _size(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not isinstance(value, str):
         raise _WrongError(_misfit(value))
     try:
         return parse_size(value)

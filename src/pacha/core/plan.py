@@ -46,7 +46,7 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
         return Step(LINK, path, before, after, reason)
     parted = before.link is not None and (after.link is None or (leads and before.link != path))
     if parted or before.holes != after.holes:
-        return Step(REPLACE, path, before, after, reason)
+        return Step(REPLACE, path, before, after, reason or "a name of another file")
     return Step(METADATA, path, before, after, reason or "metadata")
 
 

@@ -23,10 +23,10 @@ from pacha.core.tracked import Draft, Row, Skipped
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.links import regroup
-from pacha.ops.moments import must_succeed, on_failure, run_hooks
-from pacha.ops.ports import HookResult, Spool
+from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
+from pacha.ops.ports import Spool
 from pacha.ops.scan import Finding, Scan
-from pacha.ops.tip import last_of, tip_of
+from pacha.ops.tip import last_of, place_of, tip_of
 from pacha.ops.told import change_objects
 
 
@@ -37,7 +37,7 @@ class Captured(NamedTuple):
     changes: list[Change]
     skipped: list[Skipped]
     deferred: list[bytes]
-    hooks: list[HookResult]
+    hooks: list[Ran]
 
 
 class Difference(NamedTuple):
@@ -110,7 +110,7 @@ def record(
     cause: str,
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
-    earlier_hooks: Sequence[HookResult] = (),
+    earlier_hooks: Sequence[Ran] = (),
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
@@ -129,7 +129,6 @@ def record(
             told = _told(difference, cause, message)
             hooks = run_hooks(host, "pre-capture", told, revision=tip[:12] or None, stop=True)
             must_succeed(
-                "pre-capture",
                 hooks,
                 "nothing was recorded",
                 "mend what it complains about, then run it again",
@@ -141,7 +140,7 @@ def record(
     after = run_hooks(host, "post-capture", {**told, "revision": revision}, revision=revision)
     for result in after:
         if result.exit != 0:
-            host.report.note(f"the post-capture hook {result.name} failed (exit {result.exit})")
+            host.report.note(f"the hook {result.name} failed (exit {result.exit})")
     hooks += after
     return Captured(revision, difference.changes, difference.skipped, difference.deferred, hooks)
 
@@ -157,7 +156,7 @@ def _commit(
     tip: str,
     cause: str,
     message: str,
-    hooks: Sequence[HookResult],
+    hooks: Sequence[Ran],
 ) -> str:
     """Make the revision and write the index; the full hash."""
     contents, removed = _contents(difference.changed)
@@ -195,7 +194,13 @@ def _commit(
 
     node = host.store.commit(draft, tip, supply)
     made = Revision(last.position + 1 if last else 0, node, draft.author, text, stamp, ())
-    values = {"tip": node.encode(), "changelog": host.store.signature(), "rules": rules, "last": made.dump()}
+    values = {
+        "machine": place_of(host),
+        "tip": node.encode(),
+        "changelog": host.store.signature(),
+        "rules": rules,
+        "last": made.dump(),
+    }
     _remember(host, difference, values)
     return node
 

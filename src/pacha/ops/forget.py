@@ -13,7 +13,7 @@ from pacha.core.errors import NotFound, UsageError
 from pacha.core.names import content_path, join
 from pacha.core.shown import shown as show_path
 from pacha.ops.heal import heal
-from pacha.ops.history import log, newest
+from pacha.ops.history import content_at, log, newest
 from pacha.ops.host import Host
 from pacha.ops.tip import lines_at
 
@@ -33,7 +33,7 @@ def look_up(host: Host, path: bytes) -> Forgettable:
     """Raise NotFound for a path without stored content, UsageError for a directory."""
     shown = show_path(path)
     digests, revisions = set(), 0
-    for told in log(host, [path]):
+    for told in list(log(host, [path])):
         for change in told.changes:
             if change.path != path:
                 if change.after is not None:
@@ -43,8 +43,8 @@ def look_up(host: Host, path: bytes) -> Forgettable:
                 raise UsageError(f"{shown} is or was a directory", hint="name one file")
             if change.after is not None and change.after.has_content and change.after.sha256:
                 digests.add(change.after.sha256)
-                revisions += 1
-    if not digests:
+                revisions += content_at(host, told.revision.position, path) is not None
+    if not digests or not revisions:
         raise NotFound(f"{shown} has no stored content", hint=f"pacha log {shown}")
     return Forgettable(
         path, revisions, digests, _is_live(host, path), host.rules.covers(path), _copies(host, path, digests)

@@ -20,6 +20,8 @@ from pacha.core.shown import shown as show_path
 from pacha.ops.host import Host
 from pacha.ops.tip import lines_at
 
+_LONGEST_AGE = 5  # characters: 9999d
+
 
 class Told(NamedTuple):
     """A revision with what it changed."""
@@ -40,7 +42,8 @@ def resolve(host: Host, text: str) -> Revision:
     Raise NotFound, or UsageError for a time in the future.
     """
     is_when = looks_like_when(text)
-    if not is_when or not text.lower().strip("0123456789abcdef"):
+    # `3d` is three days, though some revision's hash may begin so; the longer, the more likely a hash.
+    if not (is_when and (len(text) <= _LONGEST_AGE or text.lower().strip("0123456789abcdef"))):
         try:
             return host.store.find(text)
         except NotFound:

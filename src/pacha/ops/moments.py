@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from pacha.core.errors import Busy, ConfigError, HookFailed, PachaError, UsageError
 from pacha.ops.host import Host
-from pacha.ops.ports import HookResult
+
+
+class Ran(NamedTuple):
+    """A hook that ran, named `moment/NN-name` as it lies in the hooks directory."""
+
+    name: str
+    exit: int
+    output: str
+    seconds: float
 
 
 def run_hooks(
     host: Host, moment: str, payload: dict[str, Any], *, revision: str | None, stop: bool = False
-) -> list[HookResult]:
+) -> list[Ran]:
     """Run the hooks of a moment, their output streamed to whoever asked; `stop` at the first that fails."""
     results = host.hooks.run(
         moment,
@@ -31,18 +39,16 @@ def run_hooks(
         output=host.report.hook_output,
         stop=stop,
     )
-    return list(results)
+    return [Ran(f"{moment}/{r.name}", r.exit, r.output, r.seconds) for r in results]
 
 
-def must_succeed(moment: str, results: list[HookResult], outcome: str, hint: str) -> None:
+def must_succeed(results: list[Ran], outcome: str, hint: str) -> None:
     """Raise HookFailed where one of `results` failed; `outcome` says what that means: `nothing was
     changed`.
     """
     for result in results:
         if result.exit != 0:
-            raise HookFailed(
-                f"the {moment} hook {result.name} failed (exit {result.exit}); {outcome}", hint=hint
-            )
+            raise HookFailed(f"the hook {result.name} failed (exit {result.exit}); {outcome}", hint=hint)
 
 
 @contextmanager

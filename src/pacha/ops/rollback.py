@@ -24,8 +24,7 @@ from pacha.ops.confirm import new_id, undo
 from pacha.ops.heal import heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
-from pacha.ops.moments import must_succeed, on_failure, run_hooks
-from pacha.ops.ports import HookResult
+from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.restore import Planned, live_state, outermost, perform, plan, planned_objects
 from pacha.ops.tip import rules_at, tip_of
 
@@ -37,7 +36,7 @@ class RolledBack(NamedTuple):
     revision: str | None
     results: list[Done]
     planned: Planned
-    hooks: list[HookResult]
+    hooks: list[Ran]
     seconds: float
     confirm: str
 
@@ -133,12 +132,10 @@ def _do(
     started: float,
 ) -> RolledBack:
     payload = {"target": target.id, "steps": planned_objects(planned)}
-    hooks: list[HookResult] = []
+    hooks: list[Ran] = []
     for moment in ("check", "pre-rollback"):
         results = run_hooks(host, moment, payload, revision=target.id, stop=True)
-        must_succeed(
-            moment, results, "nothing was changed", "mend what it complains about, then run it again"
-        )
+        must_succeed(results, "nothing was changed", "mend what it complains about, then run it again")
         hooks += results
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
     journal = host.journals.new(new_id(host))
@@ -149,8 +146,8 @@ def _do(
     done = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
     if any(result.exit != 0 for result in results):
-        undo(host, journal, f"the post-rollback hook {results[-1].name} failed")
-    must_succeed("post-rollback", results, "everything was put back", "pacha log shows both states")
+        undo(host, journal, f"the hook {results[-1].name} failed")
+    must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
     outcome = record(host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks)

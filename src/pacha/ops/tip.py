@@ -27,10 +27,10 @@ def tip_of(host: Host) -> str:
         if host.index.count():
             host.index.replace([], _values(host, "", b"", b""))
         return ""
-    if host.index.get("changelog") == signature and host.index.get("machine") == _place(host):
+    if host.index.get("changelog") == signature and host.index.get("machine") == place_of(host):
         return (host.index.get("tip") or b"").decode()
     tip = host.store.tip()
-    if tip != (host.index.get("tip") or b"").decode() or host.index.get("machine") != _place(host):
+    if tip != (host.index.get("tip") or b"").decode() or host.index.get("machine") != place_of(host):
         _reload(host, tip, signature)
     else:
         host.index.change(values={"changelog": signature})
@@ -42,7 +42,7 @@ def must_be_there(host: Host) -> None:
     if host.store.signature():
         return
     tip = host.index.get("tip")
-    if tip and host.index.get("machine") == _place(host):
+    if tip and host.index.get("machine") == place_of(host):
         shown = host.store.path.decode("utf-8", "replace")
         raise DamagedStore(
             f"the history is gone: its last revision was {tip[:12].decode()}, and {shown} has none",
@@ -79,7 +79,7 @@ def last_of(host: Host) -> Revision | None:
 
 def _reload(host: Host, tip: str, signature: bytes) -> None:
     last = host.store.find(tip) if tip else None
-    same_place = host.index.get("machine") == _place(host)
+    same_place = host.index.get("machine") == place_of(host)
     lines = lines_at(host, last.position, []) if last else {}
     rows = list(_rows(host, lines, same_place))
     values = _values(host, tip, signature, rules_at(host, last.position) if last else b"")
@@ -97,13 +97,13 @@ def _rows(host: Host, lines: dict[bytes, dict[bytes, bytes]], same_place: bool) 
 def _values(host: Host, tip: str, signature: bytes, rules: bytes) -> dict[str, bytes]:
     return {
         "format": (host.index.get("format") or b""),
-        "machine": _place(host),
+        "machine": place_of(host),
         "tip": tip.encode(),
         "changelog": signature,
         "rules": rules,
     }
 
 
-def _place(host: Host) -> bytes:
+def place_of(host: Host) -> bytes:
     """What a stat signature is worth something on: this machine and this root."""
     return host.machine.encode() + b" " + host.tree.root

@@ -1,8 +1,7 @@
 """The Mercurial side of Pacha: runs inside `hg serve --cmdserver pipe` and answers a handful of requests.
 
-Who calls it: only Mercurial, which loads this file by its path; `adapters/hg/child.py` is the other end of
-the pipe. What it must not do: import Pacha, touch a live file, keep a working copy, or decide what may be
-committed.
+Called by Mercurial alone, which loads this file by its path; `adapters/hg/child.py` is the pipe's other end.
+It must not import Pacha, touch a live file, keep a working copy, or decide what may be committed.
 
 The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian
 length and a marshalled tuple `(operation, arguments)`; the answer is any number of `("item", value)` frames
@@ -78,9 +77,9 @@ class _Durable:
         self._transaction = transaction
         transaction.addfinalize(b"000-a-pacha-data", self._data)
         transaction.addfinalize(b"~pacha-changelog", self._changelog)
-        logs = [b"00changelog", b"00manifest", *(b"data/" + path for path in filelogs)]
-        for name in (log + suffix for log in logs for suffix in (b".i", b".d")):
-            transaction.add(name, self._size(name))
+        for log in [b"00changelog", b"00manifest", *(b"data/" + path for path in filelogs)]:
+            for name in (log + b".i", log + b".d"):
+                transaction.add(name, self._size(name))
         if self._store.exists(b"fncache"):
             transaction.addbackup(b"fncache")
         self._sync_journal()
@@ -105,7 +104,7 @@ class _Durable:
         self._repo.store.fncache.write(transaction)
         self._sync_journal()
         new = {name for name in transaction._newfiles | transaction._tmp_files if self._store.exists(name)}
-        touched = new | set(transaction._offsetmap) | {entry[1] for entry in transaction._backupentries}
+        touched = new | {*transaction._offsetmap} | {entry[1] for entry in transaction._backupentries}
         if len(touched) > SYNC_EACH_AT_MOST:
             _syncfs(self._store.base)
             return
