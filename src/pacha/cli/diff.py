@@ -7,10 +7,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.history import diff_object, print_diffs, ready, within
+from pacha.cli.printing import print_skipped
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound
+from pacha.core.tracked import Skipped
 from pacha.ops.diff import live_difference, render
 from pacha.ops.history import changes_between, newest, resolve, was_ever_tracked
+from pacha.ops.told import skipped_objects
 from pacha.ui.result import print_object
 from pacha.ui.text import shown
 
@@ -32,16 +35,22 @@ def run(session: Session, options: Namespace) -> int:
             raise NotFound(f"{shown(path)} was never captured", hint="pacha status lists the watches")
     last = newest(host)
     old = resolve(host, options.old).position if options.old is not None else (last.position if last else -1)
+    unread: list[Skipped] = []
     if options.new is not None:
         new = resolve(host, options.new).position
         changes = changes_between(host, old, new, paths)
     else:
         new = None
-        changes = [c for c in live_difference(host, old, paths) if within(c.path, paths)]
+        found, unread = live_difference(host, old, paths)
+        changes = [change for change in found if within(change.path, paths)]
     diffs = render(host, changes, old, new)
     session.report.finish()
     if session.as_json:
-        print_object({"differences": [diff_object(diff) for diff in diffs]})
+        differences = [diff_object(diff) for diff in diffs]
+        print_object({"differences": differences, "skipped": skipped_objects(unread)}, ok=not unread)
     else:
         print_diffs(diffs)
-    return 4 if options.exit_code and changes else 0
+        print_skipped(unread)
+    if options.exit_code and changes:
+        return 4
+    return 3 if unread else 0

@@ -14,6 +14,7 @@ from pacha.core.changes import Change, describe, merge
 from pacha.core.entry import Entry, parse_entry
 from pacha.core.names import content_path, split
 from pacha.core.shown import shown as show_path
+from pacha.core.tracked import Skipped
 from pacha.ops.history import entries_at
 from pacha.ops.host import Host
 from pacha.ops.restore import live_state, outermost
@@ -123,13 +124,13 @@ def unified(change: Change, old: bytes | None, new: bytes | None) -> Iterator[by
             yield b"\\ No newline at end of file"
 
 
-def live_difference(host: Host, old: int, paths: Sequence[bytes]) -> list[Change]:
+def live_difference(host: Host, old: int, paths: Sequence[bytes]) -> tuple[list[Change], list[Skipped]]:
     """What the live tree (below `paths`, or everything watched) has that the revision at position `old` has
     not.
     """
     tip_of(host)
     scope = outermost(paths) if paths else list(host.rules.watches)
-    live, _ = live_state(host, scope)
+    live, difference = live_state(host, scope)
     then: dict[bytes, bytes] = {}
     for top in scope:
         then.update(entries_at(host, old, top))
@@ -138,7 +139,7 @@ def live_difference(host: Host, old: int, paths: Sequence[bytes]) -> list[Change
         for path in then.keys() | live.keys()
         if not _same(then.get(path), live.get(path))
     ]
-    return merge(differences)
+    return merge(differences), [item for item in difference.skipped if item.failed]
 
 
 def _same(one: bytes | None, other: bytes | None) -> bool:
