@@ -15,7 +15,7 @@ from pacha import __version__
 from pacha.core.errors import Failed, Interrupted, NoSpace, PachaError, ReadOnly, UsageError
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser
 
 VERBS = {
     "watch": "track paths, and capture them at once",
@@ -186,8 +186,3 @@ def build_parser(verb: str) -> ArgumentParser:
 
 def _module(verb: str) -> Any:
     return importlib.import_module(f"pacha.cli.{verb}")
-
-
-def option_names(options: Namespace) -> list[str]:
-    """The names of the options that a parsed command line has."""
-    return sorted(vars(options))

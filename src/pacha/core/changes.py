@@ -24,6 +24,13 @@ class Change(NamedTuple):
     after: Entry | None
 
 
+def is_same(one: bytes | None, other: bytes | None) -> bool:
+    """Whether two metadata lines (None: no entry) differ in nothing that counts as a change."""
+    if one is None or other is None or one == other:
+        return one == other
+    return parse_entry(one).essence() == parse_entry(other).essence()
+
+
 def classify(before: Entry | None, after: Entry | None) -> str:
     """`added`, `removed`, `modified` (kind or content) or `metadata`."""
     if before is None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pacha.core import pace
 from pacha.core.admission import Proposal, judge
-from pacha.core.changes import Change, merge
+from pacha.core.changes import Change, is_same, merge
 from pacha.core.entry import parse_entry, render_directory, render_entry
 from pacha.core.errors import Refused
 from pacha.core.names import content_path, is_below, meta_path
@@ -75,18 +75,13 @@ def look(
     for finding in regroup(host, scan.findings):
         row, entry = finding.row, finding.entry
         line = render_entry(entry) if entry is not None else None
-        if row is not None and entry is not None and line is not None and _is_same(row.line, line):
+        if row is not None and entry is not None and line is not None and is_same(row.line, line):
             refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
             touched[finding.path] = line
             continue
         changed.append(finding)
         differences.append((finding.path, row.line if row is not None else None, line))
     return Difference(changed, refreshed, merge(differences), scan.skipped, scan.deferred, scope, touched)
-
-
-def _is_same(old: bytes, new: bytes) -> bool:
-    """Whether two lines differ in nothing that counts as a change."""
-    return old == new or parse_entry(old).essence() == parse_entry(new).essence()
 
 
 def capture(

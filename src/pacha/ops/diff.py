@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pacha.core.changes import Change, describe, merge
-from pacha.core.entry import Entry, parse_entry
+from pacha.core.changes import Change, describe, is_same, merge
+from pacha.core.entry import Entry
 from pacha.core.names import content_path, split
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Skipped
@@ -137,13 +137,6 @@ def live_difference(host: Host, old: int, paths: Sequence[bytes]) -> tuple[list[
     differences = [
         (path, then.get(path), live.get(path))
         for path in then.keys() | live.keys()
-        if not _same(then.get(path), live.get(path))
+        if not is_same(then.get(path), live.get(path))
     ]
     return merge(differences), [item for item in difference.skipped if item.failed]
-
-
-def _same(one: bytes | None, other: bytes | None) -> bool:
-    """Whether two lines differ in nothing that counts as a change."""
-    if one is None or other is None or one == other:
-        return one == other
-    return parse_entry(one).essence() == parse_entry(other).essence()
