@@ -19,7 +19,7 @@ def draft(contents: Mapping[bytes, bytes | None], seq: int = 1, **more: object) 
     stamp = Stamp("host", "machine", seq, TIME_NS + seq * 10**9, "capture")
     present = sorted(path for path, data in contents.items() if data is not None)
     removed = sorted(path for path, data in contents.items() if data is None)
-    made = Draft("Jo <jo@x>", f"message {seq}", stamp, present, removed)
+    made = Draft("Jo <jo@x>", f"message {seq}", stamp, present, removed, {})
     return made._replace(**more)  # type: ignore[arg-type]
 
 

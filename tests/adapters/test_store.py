@@ -226,6 +226,38 @@ def test_a_revision_extends_the_tip_alone(store: Store, line: list[str]) -> None
     assert len(list(store.history())) == 4
 
 
+def test_what_a_refused_commit_did_not_read_harms_nothing(store: Store, line: list[str]) -> None:
+    contents: dict[bytes, bytes | None] = {b"files/%d" % at: os.urandom(500_000) for at in range(8)}
+    for _ in range(2):
+        with pytest.raises(DamagedStore, match="moved on"):
+            store.commit(draft(contents), line[0], lambda path: contents[path] or b"")
+        assert store.tip() == line[-1]
+    commit(store, contents, 5)
+    assert content(store, b"files/7") == contents[b"files/7"]
+
+
+def test_a_known_content_is_named_again_not_stored_again(
+    store: Store, line: list[str], tmp_path: Path
+) -> None:
+    known = store.files(0, [A])  # a is "2" by now, and b as it was
+    again = {A: known[A], B: store.files(0, [B])[B]}
+
+    def supply(path: bytes) -> bytes:
+        assert path == C
+        return b"new"
+
+    store.commit(draft({A: b"", B: b"", C: b""}, 5, known=again), line[-1], supply)
+    assert store.files(4) == again | store.files(4, [C])
+    assert [content(store, path) for path in (A, B, C)] == [b"1", b"b", b"new"]
+    assert store.difference(3, 4).keys() == {A, C}
+    commit(store, {A: b"3"}, 6)
+    assert content(store, A) == b"3"
+    assert store.verify() == []
+    copy = StoreCopy(tmp_path / "store", tmp_path / "copy")
+    assert copy.complaints() == []
+    assert copy.hg("cat", "-r", "4", "path:" + A.decode()) == b"1"
+
+
 def test_removing_what_is_not_there_and_changing_nothing(store: Store, line: list[str]) -> None:
     commit(store, {b"files/none": None, A: b"3"}, 5)
     assert store.at(4).files == (A,)

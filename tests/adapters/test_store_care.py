@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -32,6 +32,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for up to ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def revlog(tmp_path: Path) -> Path:
     """The folder of the store's own files."""
     return tmp_path / "store" / ".hg" / "store"
@@ -44,6 +51,7 @@ def test_a_child_killed_in_a_commit_costs_that_commit_alone(store: Store, tmp_pa
 
     def supply(path: bytes) -> bytes:
         if path == b"files/%02d" % at:
+            wait_until(lambda: store.is_abandoned)  # it has begun
             os.kill(mercurial_child(), signal.SIGKILL)
         return contents[path] or b""
 
@@ -89,9 +97,7 @@ def test_a_child_whose_parent_is_killed_undoes_its_commit_and_ends(store: Store,
     before = store.tip()
     ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store")], check=False)
     assert ended.returncode == -signal.SIGKILL
-    deadline = time.monotonic() + 10
-    while (store.is_abandoned or store.has_lock) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: not store.is_abandoned and not store.has_lock)
     assert not store.has_lock
     assert not store.is_abandoned
     assert store.tip() == before

@@ -95,6 +95,7 @@ def _pairs(text: bytes, separator: bytes) -> tuple[tuple[int, int], ...]:
     return tuple((int(a), int(b)) for a, _, b in (item.partition(separator) for item in text.split(b",")))
 
 
+@lru_cache(maxsize=8192)
 def render_entry(entry: Entry) -> bytes:
     """The line without its name: what the index keeps."""
     optional = (

@@ -10,6 +10,9 @@ such as `HG~1`). Every other byte stays as it is, so that names remain readable.
 every name, and `is_legal` accepts exactly what `encode` makes: no two spellings of one name.
 """
 
+import re
+from functools import lru_cache
+
 FILES = b"files"
 META = b"meta"
 FACTS = b"facts"
@@ -22,24 +25,26 @@ _IGNORED = tuple(
         *range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF,
     )
 )  # fmt: skip
-_ESCAPES = {bytes([byte]): b"%%%02X" % byte for byte in (*range(0x20), 0x7F, ord("%"))}
-_UNSAFE = frozenset(byte[0] for byte in _ESCAPES)
+_CONTROL = re.compile(rb"[\x00-\x1F\x7F%]")
+_UNPRINTABLE = re.compile(rb"[^!-~]|%")
+# The same few directories' names come again with every path.
+_REMEMBERED = 8192
 
 
 def escape(name: bytes) -> bytes:
     """Percent-escape control bytes, DEL and `%`; any other byte, valid UTF-8 or not, is kept."""
-    if _UNSAFE.isdisjoint(name):
-        return name
-    return b"".join(_ESCAPES.get(name[i : i + 1], name[i : i + 1]) for i in range(len(name)))
+    return _CONTROL.sub(_escaped, name)
 
 
 def escape_all(value: bytes) -> bytes:
     """Percent-escape everything but printable ASCII, and `%`: for values that are no text, such as an
     xattr's.
     """
-    return b"".join(
-        b"%c" % byte if 0x20 < byte < 0x7F and byte != 0x25 else b"%%%02X" % byte for byte in value
-    )
+    return _UNPRINTABLE.sub(_escaped, value)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
 
 
 def unescape(text: bytes) -> bytes:
@@ -69,6 +74,7 @@ def _reserved(name: bytes) -> bool:
     return bool(tilde) and last.isdigit() and first in (b"hg", b"hg8b6c")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode(name: bytes) -> bytes:
     """One component of a host path as it stands in the store."""
     if _reserved(name):
@@ -76,6 +82,7 @@ def encode(name: bytes) -> bytes:
     return escape(name)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode(component: bytes) -> bytes:
     """The component of a host path; raise ValueError where `component` is not what `encode` makes."""
     name = unescape(component)

@@ -6,7 +6,7 @@ Called by both; it holds no decision and no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pacha.core.entry import Entry
@@ -53,13 +53,18 @@ class Blob(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A revision to be: `present` are the store paths with new content, `removed` those that go."""
+    """A revision to be: `present` are the store paths with new content, `removed` those that go.
+
+    Of the present ones those in `known`, `{store path: file hash}`, have a content that the store has
+    already.
+    """
 
     author: str
     message: str
     stamp: Stamp
     present: Sequence[bytes]
     removed: Sequence[bytes]
+    known: Mapping[bytes, bytes]
 
 
 class Recorded(NamedTuple):

@@ -77,20 +77,19 @@ class Apply:
         `contents` gives, for the steps handed to it, the bytes of each entry after the step, None where they
         are not to be had.
         """
-        needing = [s for s in self._steps if not s.refused and self._needs_content(s)]
-        after: dict[bytes, Blob] = {}
-        for step, data in zip(needing, contents(needing), strict=True):
-            if data is None:
-                self._refuse(
-                    step, "its content is not in the store (forgotten, or larger than max_file_size was)"
-                )
-            else:
-                after[step.path] = self._journal.put(data)
+        # Step by step: while the store looks for the next content, this one's present image is read.
+        coming = contents([s for s in self._steps if not s.refused and self._needs_content(s)])
         for step in self._steps:
             if step.refused:
                 self._refuse(step, step.refused)
-            elif step.path not in self._results:
-                self._record(step, after.get(step.path))
+            elif not self._needs_content(step):
+                self._record(step, None)
+            elif (data := next(coming)) is not None:
+                self._record(step, self._journal.put(data))
+            else:
+                self._refuse(
+                    step, "its content is not in the store (forgotten, or larger than max_file_size was)"
+                )
         self._journal.arm(header, self._records.values(), deadline_ns)
 
     @staticmethod
@@ -338,14 +337,15 @@ class Apply:
     def _flush(self, made: dict[bytes, bytes]) -> None:
         """Bring what was made to the disk; what cannot be reached any more is not put in place."""
         devices: set[int] = set()
+        done: set[bytes] = set()
         for path, temporary in list(made.items()):
-            entry = self._records[path].after
+            entry, directory = self._records[path].after, split(path)[0]
             try:
-                with self._parent(path) as (parent, _):
-                    if len(made) > _SYNC_EACH_AT_MOST:
-                        self._sync_device(parent, devices)
-                    elif entry is not None and entry.kind == FILE:
-                        self._bench(parent).sync(temporary)
+                if len(made) <= _SYNC_EACH_AT_MOST and entry is not None and entry.kind == FILE:
+                    self._bench(self._hold(directory)).sync(temporary)
+                elif len(made) > _SYNC_EACH_AT_MOST and directory not in done:
+                    self._sync_device(self._hold(directory), devices)
+                    done.add(directory)
             except OSError as problem:
                 del made[path]
                 self._results[path] = Done(self._by_path[path], False, _words(problem))

@@ -7,7 +7,8 @@ anywhere, nothing is lost: the next capture finds the same changes or the finish
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pacha.core import pace
@@ -52,6 +53,11 @@ class Difference(NamedTuple):
     deferred: list[bytes]
     scope: tuple[bytes, ...]
     touched: dict[bytes, bytes]  # lines of entries whose time alone is another than recorded
+    spool: Spool | None  # where the new contents are
+
+
+# `{path: (sha256, file hash)}` of contents that the store already has under that path.
+Known = Mapping[bytes, tuple[bytes | None, bytes]]
 
 
 def look(
@@ -81,7 +87,8 @@ def look(
             continue
         changed.append(finding)
         differences.append((finding.path, row.line if row is not None else None, line))
-    return Difference(changed, refreshed, merge(differences), scan.skipped, scan.deferred, scope, touched)
+    changes = merge(differences)
+    return Difference(changed, refreshed, changes, scan.skipped, scan.deferred, scope, touched, spool)
 
 
 def capture(
@@ -106,18 +113,21 @@ def record(
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
     earlier_hooks: Sequence[Ran] = (),
+    seen: Difference | None = None,
+    known: Known = MappingProxyType({}),
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
     `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and
-    are kept with the revision. Raise HookFailed where a pre-capture hook says no, Refused where admission
+    are kept with the revision. `seen` is a look at these paths of a moment ago, contents kept. What is as
+    `known` is not stored again. Raise HookFailed where a pre-capture hook says no, Refused where admission
     does.
     """
     with host.lock:
         tip = tip_of(host)
         spool = host.new_spool()
         try:
-            difference = look(host, paths, spool, unpaced)
+            difference = seen or look(host, paths, spool, unpaced)
             if not difference.changes:
                 _remember(host, difference, {})
                 return Captured(None, [], difference.skipped, difference.deferred, [])
@@ -128,7 +138,7 @@ def record(
                 "nothing was recorded",
                 "mend what it complains about, then run it again",
             )
-            node = _commit(host, difference, spool, tip, cause, message, [*earlier_hooks, *hooks])
+            node = _commit(host, difference, known, tip, cause, message, [*earlier_hooks, *hooks])
         finally:
             spool.close()
     revision = node[:12]
@@ -147,7 +157,7 @@ def _told(difference: Difference, cause: str, message: str) -> dict[str, Any]:
 def _commit(
     host: Host,
     difference: Difference,
-    spool: Spool,
+    known: Known,
     tip: str,
     cause: str,
     message: str,
@@ -155,6 +165,11 @@ def _commit(
 ) -> str:
     """Make the revision and write the index; the full hash."""
     contents, removed = _contents(difference.changed)
+    stored = {
+        content_path(finding.path): known[finding.path][1]
+        for finding in difference.changed
+        if finding.data and finding.entry and known.get(finding.path, (None,))[0] == finding.entry.sha256
+    }
     texts = _texts(host, difference)
     rules = host.rules.render()
     if host.index.get("rules") != rules:
@@ -178,14 +193,15 @@ def _commit(
     if not host.store.exists:
         host.store.create()
     text = clean_text(message) or summarise(cause, difference.changes)
-    draft = Draft(clean_author(host.author), text, stamp, sorted(present), sorted(removed))
+    draft = Draft(clean_author(host.author), text, stamp, sorted(present), sorted(removed), stored)
+    spool = difference.spool
     done = 0
 
     def supply(path: bytes) -> bytes:
         nonlocal done
         done += 1
         host.report.progress("storing", done, len(present))
-        return spool.get(contents[path]) if path in contents else texts[path]
+        return spool.get(contents[path]) if spool and path in contents else texts[path]
 
     node = host.store.commit(draft, tip, supply)
     made = Revision(last.position + 1 if last else 0, node, draft.author, text, stamp, ())

@@ -20,11 +20,18 @@ from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
 from pacha.ops.heal import remove_temporaries
 from pacha.ops.host import Host
-from pacha.ops.ports import Journal
+from pacha.ops.ports import Journal, Spool
 from pacha.ops.scan import live_line
 from pacha.ops.told import path_object
 
 Contents = Callable[[Sequence[Step]], Iterator[bytes | None]]
+
+
+class Live(NamedTuple):
+    """What is there now: `{path: line}`, and the look that told. An unread entry has its last known line."""
+
+    lines: dict[bytes, bytes]
+    difference: Difference
 
 
 class Planned(NamedTuple):
@@ -43,11 +50,9 @@ def outermost(paths: Sequence[bytes]) -> list[bytes]:
     return kept
 
 
-def live_state(host: Host, scope: Sequence[bytes]) -> tuple[dict[bytes, bytes], Difference]:
-    """(`{path: line}` of what is there now within `scope`, the look that told). An unread entry has its last
-    known line.
-    """
-    difference = look(host, scope, None, None)
+def live_state(host: Host, scope: Sequence[bytes], spool: Spool | None = None) -> Live:
+    """What is there now within `scope`; with a `spool` new contents are kept for a capture."""
+    difference = look(host, scope, spool, None)
     lines: dict[bytes, bytes] = {}
     for top in scope:
         for directory in host.index.directories(top):
@@ -63,7 +68,7 @@ def live_state(host: Host, scope: Sequence[bytes]) -> tuple[dict[bytes, bytes], 
             lines.pop(change.path, None)
         else:
             lines[change.path] = render_entry(change.after)
-    return lines, difference
+    return Live(lines, difference)
 
 
 def plan(

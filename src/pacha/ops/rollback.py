@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from pacha.core.entry import Entry
@@ -25,7 +26,7 @@ from pacha.ops.heal import heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
-from pacha.ops.restore import Planned, live_state, outermost, perform, plan, planned_objects
+from pacha.ops.restore import Live, Planned, live_state, outermost, perform, plan, planned_objects
 from pacha.ops.tip import rules_at, tip_of
 
 
@@ -61,27 +62,27 @@ def rollback(
     scope = _tracked(host, paths)
     shown: list[Step] | None = None
     while True:
-        with host.lock:
+        with host.lock, closing(host.new_spool()) as spool:
             host.store.prepare()
             heal(host)
             tip_of(host)
+            live = live_state(host, scope, None if dry_run else spool)
             target = resolve(host, to)
-            planned = make_plan(host, scope, target)
+            planned = make_plan(host, scope, target, live)
             if planned.steps != shown:
                 show(target, planned)
             if dry_run or not planned.steps:
                 return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
             if ask is None or planned.steps == shown:
                 with on_failure(host, "rollback"):
-                    return _do(host, scope, target, planned, confirm_ns, started)
+                    return _do(host, scope, target, live, planned, confirm_ns, started)
         if not ask():
             return None
         shown = planned.steps
 
 
-def make_plan(host: Host, scope: Sequence[bytes], target: Revision) -> Planned:
+def make_plan(host: Host, scope: Sequence[bytes], target: Revision, live: Live) -> Planned:
     """The plan for `scope`. What the rules leave out today, or left out then, is left alone."""
-    live, difference = live_state(host, scope)
     desired: dict[bytes, bytes] = {}
     for path in scope:
         desired.update(entries_at(host, target.position, path))
@@ -101,8 +102,8 @@ def make_plan(host: Host, scope: Sequence[bytes], target: Revision) -> Planned:
         for path, line in desired.items()
         if is_meant(path) and host.rules.covers(path, line.startswith(b"dir\t"))
     }
-    present = {path: line for path, line in live.items() if is_meant(path)}
-    return plan(host, present, wanted, difference, may_remove)
+    present = {path: line for path, line in live.lines.items() if is_meant(path)}
+    return plan(host, present, wanted, live.difference, may_remove)
 
 
 def _tracked(host: Host, paths: Sequence[bytes]) -> list[bytes]:
@@ -127,6 +128,7 @@ def _do(
     host: Host,
     scope: Sequence[bytes],
     target: Revision,
+    live: Live,
     planned: Planned,
     confirm_ns: int | None,
     started: float,
@@ -137,31 +139,42 @@ def _do(
         results = run_hooks(host, moment, payload, revision=target.id, stop=True)
         must_succeed(results, "nothing was changed", "mend what it complains about, then run it again")
         hooks += results
-    record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None)
+    # A hook may have changed what was seen.
+    seen = None if hooks else live.difference
+    record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
+    stored = _stored(host, target, planned.steps)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", str(deadline), journal.id])
     header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
-    done = perform(host, journal, planned, header, lambda steps: _contents(host, target, steps), deadline)
+    done = perform(host, journal, planned, header, lambda steps: _contents(host, stored, steps), deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
     if any(result.exit != 0 for result in results):
         undo(host, journal, f"the hook {results[-1].name} failed")
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
-    outcome = record(host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks)
+    known = {s.path: (s.after.sha256, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
+    outcome = record(
+        host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks, known=known
+    )
     if deadline is None:
         journal.discard()
     waits_for = "" if deadline is None else journal.id
     return RolledBack(target, outcome.revision, done, planned, hooks, time.monotonic() - started, waits_for)
 
 
-def _contents(host: Host, target: Revision, steps: Sequence[Step]) -> Iterator[bytes | None]:
-    """Each step's content as it was at the target; None where the store has none."""
-    stored = [content_path(step.path) for step in steps]
-    files = host.store.files(target.position, stored) if stored else {}
-    there = [(path, files[path]) for path in stored if path in files]
-    found = iter(host.store.contents(there))
-    for path in stored:
-        yield next(found) if path in files else None
+def _stored(host: Host, target: Revision, steps: Sequence[Step]) -> dict[bytes, bytes]:
+    """The file hash, as of the target, of each step's path that has a stored content there."""
+    paths = {content_path(step.path): step.path for step in steps if step.after and step.after.has_content}
+    files = host.store.files(target.position, list(paths)) if paths else {}
+    return {paths[path]: node for path, node in files.items()}
+
+
+def _contents(host: Host, stored: dict[bytes, bytes], steps: Sequence[Step]) -> Iterator[bytes | None]:
+    """Each step's stored content; None where there is none."""
+    wanted = [(content_path(step.path), stored[step.path]) for step in steps if step.path in stored]
+    found = iter(host.store.contents(wanted))
+    for step in steps:
+        yield next(found) if step.path in stored else None

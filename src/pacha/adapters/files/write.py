@@ -155,7 +155,8 @@ class Workbench:
         A directory in the way must be empty. Raise OSError and leave both as they were where it cannot be
         done.
         """
-        old, new = self._directory.lstat(name), self._directory.lstat(temporary)
+        old = self._directory.lstat(name)
+        new = self._directory.lstat(temporary) if old is not None else None
         if old is None or new is None or not (stat.S_ISDIR(old.st_mode) or stat.S_ISDIR(new.st_mode)):
             kernel.rename(self._at, temporary, name)
             if old is not None and new is not None and (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino):
@@ -225,7 +226,8 @@ def _write(descriptor: int, data: bytes, holes: tuple[tuple[int, int], ...]) -> 
         if data[start : start + length].strip(b"\0"):
             continue  # not a hole in this content
         position = max(position, start + length)
-    os.ftruncate(descriptor, len(data))
+    if holes:  # the last may be at the end
+        os.ftruncate(descriptor, len(data))
 
 
 def _remove_attribute(target: int | bytes, key: bytes) -> None:

@@ -7,12 +7,13 @@ for their own Mercurial changes a store. It must not interpret what it carries.
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pacha.core.errors import Busy, DamagedStore, Failed, NoSpace, PachaError, ReadOnly
@@ -27,6 +28,7 @@ _SETTINGS = (
     # History is never rewritten here, and a revision need not be published to be final.
     "phases.new-commit=public",
 )
+_PIPE_BYTES = 1 << 20  # the most that the kernel lets anybody have
 _HINT = "pacha doctor says more; pacha verify checks the whole store"
 
 
@@ -56,7 +58,11 @@ class Child:
             # Ctrl-C at the terminal is for Pacha; a commit at hand is finished or undone in order.
             start_new_session=True,
         )
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                _widen(stream.fileno())
         self._greeted = False
+        self._is_idle = True
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -66,41 +72,53 @@ class Child:
             pass
         return self.value
 
-    def stream(
-        self, operation: str, *arguments: Any, supply: Callable[[bytes], bytes] | None = None
-    ) -> Iterator[Any]:
-        """Make a request and yield its items; `supply` answers the extension's requests for contents.
+    def stream(self, operation: str, *arguments: Any, contents: Iterable[bytes] = ()) -> Iterator[Any]:
+        """Make a request, send `contents` after it, and yield its items.
 
         Raise Busy, DamagedStore, NoSpace, ReadOnly or Failed as the extension tells. Items that the caller
         does not take are dropped.
         """
+        self._is_idle = False
         self._send(b"pacha\n" + _packed(marshal.dumps((operation, list(arguments)))))
+        self._flush()
+        try:
+            for data in contents:
+                self._send(struct.pack(">Q", len(data)), data)
+        except BaseException:
+            self.close()  # it waits for bytes that do not come: end it, and with it the transaction
+            raise
+        self._flush()
         wanted = True
         while True:
             kind, *values = marshal.loads(self._channel())
-            if kind == "item":
+            if kind == "items":
                 if wanted:
                     try:
-                        yield values[0]
+                        yield from values[0]
                     except GeneratorExit:
                         wanted = False
-            elif kind == "need" and supply is not None:
-                try:
-                    data = supply(values[0])
-                except BaseException:
-                    self.close()  # it waits for bytes that do not come: end it, and with it the transaction
-                    raise
-                self._send(struct.pack(">Q", len(data)) + data)
-            elif kind == "done":
+                continue
+            self._is_idle = True
+            if kind == "done":
                 self.value = values[0]
-                return
             elif wanted:
                 raise _explained(values[0], values[1])
-            else:
-                return
+            return
 
     def close(self) -> None:
-        """End it; a transaction at hand is undone by Mercurial itself."""
+        """End it; a transaction at hand is undone by Mercurial itself.
+
+        An idle one need not tidy up, which takes a tenth of a second; one that was never used need not even
+        come up.
+        """
+        if self._is_idle and not self._greeted:
+            self._process.kill()
+        elif self._is_idle:
+            try:
+                self._send(b"pacha-end\n")
+                self._flush()
+            except PachaError:  # it has ended before
+                pass
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 try:
@@ -111,10 +129,16 @@ class Child:
 
     # -- the pipe ----------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, *data: bytes) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(data)
+            self._process.stdin.writelines(data)
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def _flush(self) -> None:
+        assert self._process.stdin is not None
+        try:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._died() from None
@@ -142,6 +166,14 @@ class Child:
         words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         reason = words[-1] if words else f"exit {self._process.wait()}"
         return Failed(f"the Mercurial process ended unexpectedly: {reason}", hint="run the command again")
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more than the usual 64 KiB, so that neither end waits for the other's every file."""
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:  # this user's share of pipe memory is used up
+        pass
 
 
 def _packed(data: bytes) -> bytes:

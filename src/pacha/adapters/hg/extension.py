@@ -4,37 +4,34 @@ Called by Mercurial alone, which loads this file by its path; `adapters/hg/child
 It must not import Pacha, touch a live file, keep a working copy, or decide what may be committed.
 
 The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian
-length and a marshalled tuple `(operation, arguments)`; the answer is any number of `("item", value)` frames
-on the result channel and one last `("done", value)` or `("error", kind, text)`. While a commit runs,
-`("need", path)` frames ask for contents, each answered by a length and the bytes. Marshal, because both ends
-are the same interpreter and paths are bytes.
-
-Durability: Mercurial never calls fsync. `_Durable` first announces every file that the transaction will touch
-in Mercurial's own journal and brings that to the disk. Then it hangs two finalizers on the transaction. The
-first sorts before the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data
-and directories go to the disk before any revision can be seen. The second runs last, while the journal is
-still there: the changelog goes to the disk before the journal may vanish. After the close the directory is
-synced once more, or a crash would bring the journal back and undo an acknowledged revision.
+length and a marshalled tuple `(operation, arguments)`; the answer is any number of `("items", values)`
+frames on the result channel and one last `("done", value)` or `("error", kind, text)`. After a request to
+commit come the contents without being asked for, in the order of the paths, each a 64-bit length and the
+bytes: both processes work at the same time. What a failed commit has not read it passes over before it
+answers. Marshal, because both ends are the same interpreter and paths are bytes. A second command,
+`pacha-end`, ends the process at once.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import marshal
 import os
 import shutil
 import struct
 
-from mercurial import commandserver, context, error, hg, lock, util, verify
+from mercurial import commandserver, commit, context, error, extensions, hg, lock, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
 from mercurial.utils import stringutil
 
 testedwith = b"7.2"
 
-# More files than this in one transaction: one syncfs is cheaper than an fsync each.
-SYNC_EACH_AT_MOST = 64
+_beside = os.fsencode(os.path.dirname(__file__))
+durable = util.load_path(os.path.join(_beside, b"durable.py"), "hgext.pacha_durable")
+
+# Items go in frames of about this many bytes or items.
+_FRAME_BYTES, _FRAME_ITEMS = 64_000, 256
 
 # A flipped bit may send Mercurial anywhere.
 _WHAT_DAMAGE_RAISES = (
@@ -42,110 +39,20 @@ _WHAT_DAMAGE_RAISES = (
     AssertionError, MemoryError, struct.error,
 )  # fmt: skip
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _fsync(path: bytes) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _syncfs(path: bytes) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(descriptor)
-
-
-class _Durable:
-    """Puts one transaction on the disk in the order that survives a power cut at any instant."""
-
-    def __init__(self, repo, transaction, filelogs):
-        """Announce everything that the transaction will write, before the first byte of it is written.
-
-        Mercurial notes a file in its journal only when it appends to it. Any flush of the file system, by
-        whatever program, may then bring the longer file to the disk and leave the journal behind.
-        """
-        self._repo = repo
-        self._store = repo.svfs
-        self._transaction = transaction
-        transaction.addfinalize(b"000-a-pacha-data", self._data)
-        transaction.addfinalize(b"~pacha-changelog", self._changelog)
-        for log in [b"00changelog", b"00manifest", *(b"data/" + path for path in filelogs)]:
-            for name in (log + b".i", log + b".d"):
-                transaction.add(name, self._size(name))
-        if self._store.exists(b"fncache"):
-            transaction.addbackup(b"fncache")
-        self._sync_journal()
-
-    def _size(self, name):
-        try:
-            return self._store.stat(name).st_size
-        except FileNotFoundError:
-            return 0
-
-    def _sync_journal(self):
-        transaction = self._transaction
-        copies = [entry[2] for entry in transaction._backupentries if entry[2]]
-        for name in (transaction._journal, transaction._backupjournal, *copies):
-            path = self._store.join(name)
-            if os.path.exists(path):
-                _fsync(path)
-        for folder in {os.path.dirname(self._store.join(name)) for name in (b"journal", *copies)}:
-            _fsync(folder)
-
-    def _data(self, transaction):
-        self._repo.store.fncache.write(transaction)
-        self._sync_journal()
-        new = {name for name in transaction._newfiles | transaction._tmp_files if self._store.exists(name)}
-        touched = new | {*transaction._offsetmap} | {entry[1] for entry in transaction._backupentries}
-        if len(touched) > SYNC_EACH_AT_MOST:
-            _syncfs(self._store.base)
-            return
-        folders = set()
-        for name in filter(self._store.exists, touched):
-            path = self._store.join(name)
-            _fsync(path)
-            # A new file's directory may itself be new: sync the chain up to the store.
-            while name in new and len(path) > len(self._store.base):
-                path = os.path.dirname(path)
-                folders.add(path)
-        for folder in folders:
-            _fsync(folder)
-
-    def _changelog(self, transaction):
-        for name in (b"00changelog.d", b"00changelog.i"):
-            if self._store.exists(name):
-                _fsync(self._store.join(name))
-        # A revlog that was split got its new index by a rename.
-        split = {os.path.dirname(self._store.join(name)) for name in transaction._tmp_files}
-        for folder in split | {self._store.base}:
-            if os.path.exists(folder):
-                _fsync(folder)
-
-    def closed(self):
-        """After the transaction's close: make the journal's end as lasting as its beginning was."""
-        _fsync(self._store.base)
-
 
 class _Revision(context.memctx):
-    """A memctx that knows which paths are new, so contents are asked for once and never all held in
-    memory.
-    """
+    """A memctx that knows which paths are new, so contents are read once and never all held in memory."""
 
-    def __init__(self, repo, request, supply):
+    def __init__(self, repo, request, contents):
+        self._contents = contents
+        self._known = request["known"]
         paths = request["present"] + request["removed"]
         parents = (repo.changelog.tip(), None)
         super().__init__(
-            repo, parents, request["text"], paths, supply, request["user"], request["date"], request["extra"]
-        )
-        self._filectxfn = supply
+            repo, parents, request["text"], paths, self._file, request["user"], request["date"],
+            request["extra"],
+        )  # fmt: skip
+        self._filectxfn = self._file
         base = self.p1().manifest()
         present = request["present"]
         # Assigning over Mercurial's property cache is what spares the second reading of every changed file.
@@ -155,6 +62,52 @@ class _Revision(context.memctx):
             [path for path in request["removed"] if path in base],
             [], [], [], [],
         )  # fmt: skip
+
+    def _file(self, repo, ctx, path):
+        if path not in self._known:
+            return _File(repo, ctx, path, self._contents.of(path))
+        file = _File(repo, ctx, path, b"")
+        file.known = self._known[path]
+        return file
+
+
+class _File(context.memfilectx):
+    """A file of a `_Revision`; `known` is the hash of its content where the store has that already."""
+
+    known = None
+
+
+def _commit_file(original, repo, file, before, beyond, revision, transaction, *rest):
+    """Mercurial's own for the contents of a `_Revision`: one parent, no copies, and known to be new."""
+    if not isinstance(file, _File):
+        return original(repo, file, before, beyond, revision, transaction, *rest)
+    path = file.path()
+    parent = before.get(path, repo.nullid)
+    node = file.known or repo.file(path, writable=True).add(
+        file.data(), {}, transaction, revision, parent, repo.nullid
+    )
+    return node, None if node == parent else "added" if parent == repo.nullid else "modified"
+
+
+class _Contents:
+    """The contents that follow a request to commit, in the order of `paths`."""
+
+    def __init__(self, paths, read):
+        self.paths = paths
+        self._left = iter(paths)
+        self._read = read
+
+    def of(self, path):
+        if path != next(self._left, None):
+            raise error.ProgrammingError(b"contents are asked for out of their order: " + path)
+        return self._next()
+
+    def _next(self):
+        return self._read(struct.unpack(">Q", self._read(8))[0])
+
+    def pass_over(self):
+        for _ in self._left:
+            self._next()
 
 
 class _Verifier(verify.verifier):
@@ -171,6 +124,8 @@ class _Session:
     def __init__(self, server):
         self._server = server
         self._repo = None
+        self._items = []
+        self._size = 0
 
     # -- frames ------------------------------------------------------------------------------------
 
@@ -183,15 +138,27 @@ class _Session:
     def _frame(self, *value):
         self._server.cresult.write(marshal.dumps(value))
 
-    def _item(self, value):
-        self._frame("item", value)
+    def _item(self, value, size=0):
+        """Give one item; a full frame goes out."""
+        self._items.append(value)
+        self._size += size
+        if self._size > _FRAME_BYTES or len(self._items) >= _FRAME_ITEMS:
+            self._flush()
+
+    def _flush(self):
+        if self._items:
+            self._frame("items", self._items)
+        self._items, self._size = [], 0
 
     def serve(self):
         operation, arguments = marshal.loads(self._read(struct.unpack(">I", self._read(4))[0]))
+        self._items, self._size = [], 0
         try:
             if self._repo is not None:
                 self._repo.invalidateall()
-            self._frame("done", getattr(self, "do_" + operation)(*arguments))
+            value = getattr(self, "do_" + operation)(*arguments)
+            self._flush()
+            self._frame("done", value)
         except error.LockHeld as problem:
             self._frame("error", "busy", stringutil.forcebytestr(problem))
         except OSError as problem:
@@ -212,9 +179,9 @@ class _Session:
             shutil.rmtree(made, ignore_errors=True)
             os.mkdir(made, 0o700)
             hg.repository(ui, made, create=True)
-            _syncfs(made)
+            durable.syncfs(made)
             os.rename(made, path)
-            _fsync(os.path.dirname(path))
+            durable.fsync(os.path.dirname(path))
         self._repo = hg.repository(ui, path).unfiltered()
 
     def do_recover(self):
@@ -222,7 +189,7 @@ class _Session:
         _break_stale_locks(self._repo)
         if not (self._repo.svfs.exists(b"journal") and self._repo.recover()):
             return False
-        _syncfs(self._repo.svfs.base)
+        durable.syncfs(self._repo.svfs.base)
         self._repo.invalidateall()
         return True
 
@@ -231,21 +198,30 @@ class _Session:
         return b"" if not len(self._repo) else tohex(self._repo.changelog.tip())
 
     def do_commit(self, request):
-        """Add one revision after the tip `request["parent"]`; returns its hash once it is on the disk."""
+        """Add one revision after the tip `request["parent"]`; returns its hash once it is on the disk.
+
+        Of the `present` paths those in `known`, `{path: file hash}`, have a content that the store has
+        already; the contents of all others follow the request.
+        """
+        unknown = [path for path in request["present"] if path not in request["known"]]
+        contents = _Contents(unknown, self._read)
+        try:
+            return self._commit(request, contents)
+        except EOFError:
+            raise
+        except BaseException:
+            contents.pass_over()
+            raise
+
+    def _commit(self, request, contents):
         if self.do_tip() != request["parent"]:
             raise error.Abort(b"the store has moved on since this revision was prepared")
-
-        def supply(repo, ctx, path):
-            self._frame("need", path)
-            data = self._read(struct.unpack(">Q", self._read(8))[0])
-            return context.memfilectx(repo, ctx, path, data)
-
         repo = self._repo
         with repo.lock():
             with repo.transaction(b"pacha") as transaction:
-                durable = _Durable(repo, transaction, request["present"])
-                node = repo.commitctx(_Revision(repo, request, supply))
-            durable.closed()
+                written = durable.Durable(repo, transaction, contents.paths)
+                node = repo.commitctx(_Revision(repo, request, contents))
+            written.closed()
         return tohex(node)
 
     def do_history(self, prefixes, newest, limit):
@@ -310,7 +286,8 @@ class _Session:
         """One item for each `(path, file hash)`, in order: its bytes, or None where it was forgotten."""
         for path, node in wanted:
             try:
-                self._item(self._repo.file(path).read(node))
+                data = self._repo.file(path).read(node)
+                self._item(data, len(data))
             except error.CensoredNodeError:
                 self._item(None)
 
@@ -335,7 +312,7 @@ class _Session:
             nodes = {filelog.node(rev) for rev in filelog if not filelog.iscensored(rev)}
             if nodes:
                 with repo.transaction(b"pacha-censor") as transaction:
-                    durable = _Durable(repo, transaction, [path])
+                    written = durable.Durable(repo, transaction, [path])
                     filelog.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
                 # The undo files may still hold what was to be forgotten.
                 for name in filter(lambda name: name.startswith(b"undo"), repo.svfs.listdir()):
@@ -344,8 +321,8 @@ class _Session:
                 for name in os.listdir(directory):
                     if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
                         os.unlink(os.path.join(directory, name))
-                _fsync(directory)
-                durable.closed()
+                durable.fsync(directory)
+                written.closed()
             return len(nodes)
 
 
@@ -388,6 +365,7 @@ def _share_compressors():
 def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server."""
     _share_compressors()
+    extensions.wrapfunction(commit, "_filecommit", _commit_file)
     # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
     gc.set_threshold(50_000, 20, 50)
     sessions = {}
@@ -398,3 +376,4 @@ def uisetup(ui):
         sessions[server].serve()
 
     commandserver.server.capabilities[b"pacha"] = handle
+    commandserver.server.capabilities[b"pacha-end"] = lambda _: os._exit(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from pacha.adapters.hg.child import Child
 from pacha.core.errors import DamagedStore, NotFound, ReadOnly
@@ -106,20 +107,22 @@ class Store:
         return str(self._start().call("tip").decode()) if self.exists else ""
 
     def commit(self, draft: Draft, parent: str, supply: Callable[[bytes], bytes]) -> str:
-        """Add a revision after `parent`; its full hash, once it is on the disk. `supply` gives each present
-        path's bytes.
+        """Add a revision after `parent`; its full hash, once it is on the disk. `supply` gives the bytes
+        of each present path whose content is not known.
         """
-        request = {
+        request: dict[str, Any] = {
             "parent": parent.encode(),
             "user": draft.author.encode(),
             "date": (mercurial_date(draft.stamp.time_ns), 0),
             "text": draft.message.encode(),
             "extra": {b"pacha": draft.stamp.encode()},
-            "present": list(draft.present),
+            "present": sorted(draft.present),
             "removed": list(draft.removed),
+            "known": dict(draft.known),
         }
         child = self._start()
-        for _ in child.stream("commit", request, supply=supply):
+        contents = (supply(path) for path in request["present"] if path not in draft.known)
+        for _ in child.stream("commit", request, contents=contents):
             pass
         return str(child.value.decode())
 
