@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,14 +48,21 @@ def watch_first(pacha: Pacha, path: str | Path) -> str:
 
 
 def on_terminal(
-    pacha: Pacha, *args: str | Path, answer: bytes = b"", extra: Mapping[str, str] | None = None
+    pacha: Pacha,
+    *args: str | Path,
+    answer: bytes = b"",
+    extra: Mapping[str, str] | None = None,
+    columns: int = 0,
 ) -> tuple[int, str]:
-    """Run a command on a terminal of its own, typing `answer` at its question; its exit code and all it showed."""
+    """Run a command on a terminal of its own (of no known width: 0), typing `answer` at its question; its exit
+    code and all it showed.
+    """
     environment = {**pacha.environment(), "TERM": "xterm", **(extra or {})}
     environment = {name: value for name, value in environment.items() if value != ""}
     argv = pacha.argv(*args)
     child, terminal = pty.fork()
     if child == 0:
+        termios.tcsetwinsize(0, (24 if columns else 0, columns))
         os.chdir(pacha.home)
         os.execvpe(argv[0], argv, environment)
     shown = b""

@@ -17,7 +17,10 @@ LIVE_TREES = "adapters/files/"
 
 # Path below src/pacha (a directory ends in /): whose files it opens by path.
 OWN_FILES = {
+    "adapters/change_file.py": "the open change, in the state folder",
     "adapters/config_file.py": "pacha.toml",
+    "adapters/control.py": "the agent's socket",
+    "adapters/events/": "/proc; a directory is only found again by its handle, never read",
     "adapters/environment.py": "the hooks directory, looked at",
     "adapters/hg/": "the store",
     "adapters/hooks.py": "the hooks directory",
@@ -25,6 +28,7 @@ OWN_FILES = {
     "adapters/journal.py": "the journal, in the state folder",
     "adapters/lock.py": "the lock, in the state folder",
     "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
+    "adapters/mounts.py": "/proc/self/mountinfo",
     "adapters/spool.py": "contents between capture and store, in the state folder",
     "adapters/state.py": "the state folder",
     "cli/main.py": "/dev/null",

@@ -15,6 +15,7 @@ import pytest
 
 from pacha.adapters.index import FORMAT, Index
 from pacha.core.errors import ReadOnly
+from pacha.core.normalize import Normal
 from pacha.core.tracked import Row
 
 
@@ -81,6 +82,15 @@ def test_values_paces_and_what_was_skipped(index: Index) -> None:
     assert list(index.skipped().items()) == [(b"/b", "torn"), (b"/z", "unreadable")]
     index.change(values={"tip": b"x"}, paces={b"/a": "2"}, skipped={b"/b": None, b"/none": None})
     assert (index.get("tip"), index.paces(), index.skipped()) == (b"x", {b"/a": "2"}, {b"/z": "unreadable"})
+
+
+def test_what_contents_come_to(index: Index) -> None:
+    one, other = Normal(b"1", b"r", b"d"), Normal(b"2", b"r", b"d")
+    index.change(normals={b"/a\xff": one, b"/b": one})
+    index.change(normals={b"/a\xff": other, b"/b": None, b"/none": None})
+    assert (index.normal(b"/a\xff"), index.normal(b"/b"), index.normal(b"/none")) == (other, None, None)
+    index.replace([], {})
+    assert index.normal(b"/a\xff") is None
 
 
 def test_a_cold_start_forgets_everything_else(index: Index, path: Path) -> None:

@@ -309,3 +309,38 @@ def test_closing_twice_and_going_on(store: Store, line: list[str]) -> None:
     store.prepare()
     store.prepare()
     assert store.tip() == line[-1]
+
+
+def test_lines_have_the_revision_that_brought_them(store: Store, tmp_path: Path) -> None:
+    texts = [b"a\nb\nc", b"a\nB\nc", b"\x01\na\nB\n\0\n", b"a\nb\nc"]
+    for seq, text in enumerate(texts, 1):
+        commit(store, {A: text, B: b"%d\n" % seq}, seq)
+    copy = StoreCopy(tmp_path / "store", tmp_path / "copy")
+    for position, text in enumerate(texts):
+        found = list(store.annotate(A, position))
+        assert b"".join(line for _, line in found) == text
+        said = copy.hg("annotate", "-a", "-n", "-r", str(position), f"path:{A.decode()}")
+        assert said.removesuffix(b"\n") == b"".join(b"%d: %s" % line for line in found).removesuffix(b"\n")
+    assert [at for at, _ in store.annotate(A, 1)] == [0, 1, 0]
+    with pytest.raises(PachaError):
+        list(store.annotate(C, 0))
+
+
+def test_content_named_again_keeps_its_lines(store: Store) -> None:
+    """A revision that names a content which the store has already: its lines are from where they were first."""
+    for seq, text in enumerate((b"a\nb\n", b"a\nB\n"), 1):
+        commit(store, {A: text}, seq)
+    commit(store, {A: b"a\nb\n", B: b"more"}, 3, known={A: store.files(0, [A])[A]})
+    commit(store, {A: b"a\nb\nc\n"}, 4)
+    assert [at for at, _ in store.annotate(A, 2)] == [0, 0]
+    assert [at for at, _ in store.annotate(A, 3)] == [0, 0, 3]
+
+
+def test_lines_after_a_forgotten_version_count_as_new(store: Store) -> None:
+    for seq in (1, 2, 3):
+        commit(store, {A: b"a\n" * seq}, seq)
+    assert [at for at, _ in store.annotate(A, 2)] == [0, 1, 2]
+    store.censor(A)
+    for seq in (4, 5):
+        commit(store, {A: b"a\n" * seq}, seq)
+    assert [at for at, _ in store.annotate(A, 4)] == [3, 3, 3, 3, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pacha.adapters.change_file import ChangeFile
 from pacha.adapters.files.accounts import Accounts
 from pacha.adapters.files.tree import Directory, Tree
 from pacha.adapters.files.write import Workbench
@@ -24,6 +25,7 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Hooks, Hooks),
     (ports.Lock, Lock),
     (ports.Spool, Spool),
+    (ports.ChangeFile, ChangeFile),
     (ports.Journal, Journal),
     (ports.Journals, Journals),
 ]

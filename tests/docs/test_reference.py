@@ -98,7 +98,7 @@ def test_a_key_is_in_the_configuration_page(key: str) -> None:
 def test_the_configuration_page_has_no_other_keys() -> None:
     text = (REFERENCE / "configuration.md").read_text()
     assert re.findall(r"^### (\S+)$", text, re.MULTILINE) == list(KEYS)
-    assert set(re.findall(r"^## \[(\w+)\]$", text, re.MULTILINE)) == set(TABLES)
+    assert set(re.findall(r"^## \[+(\w+)\]+$", text, re.MULTILINE)) == set(TABLES)
     assert all(f"`{pattern}`" in text for pattern in BUILT_IN)
 
 
@@ -129,8 +129,9 @@ def test_every_moment_is_in_the_hooks_page() -> None:
 
 def test_the_examples_are_those_of_the_how_to() -> None:
     shown = fenced((DOCS / "how-to" / "hooks.md").read_text(), "sh")
-    examples = sorted((REPOSITORY / "packaging" / "examples").iterdir())
+    examples = sorted(path for path in (REPOSITORY / "packaging" / "examples").rglob("*") if path.is_file())
     assert len(examples) == 2
+    assert {path.parent.name for path in examples} <= set(MOMENTS)
     assert all(path.read_text() in shown and path.stat().st_mode & 0o111 for path in examples)
 
 

@@ -1,17 +1,22 @@
-"""Which revision is meant, and what log, show, diff and cat make of it."""
+"""Which revision is meant, and what log, show, diff and cat make of it. Blame has tests of its own."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.adapters.stores import TIME_NS, commit
 from tests.command import Pacha
 from tests.plainhg import StoreCopy
 from tests.steps import capture, newest, revisions, watch_first
 
+from pacha.adapters.hg.store import Store
+from pacha.core.revision import Stamp
 from tests import needs
 
 
@@ -20,12 +25,15 @@ def live(arena: Path, pacha: Pacha) -> Path:
     tree = arena / "live"
     tree.mkdir()
     (tree / "file").write_text("one\n")
+    (tree / "file").chmod(0o644)
     watch_first(pacha, tree)
     return tree
 
 
 def test_no_other_way_to_name_a_revision(pacha: Pacha, live: Path) -> None:
-    for revision in ("", "tip", "-1", "0", "all()", "ffffffffffff", ".", "null", "1.5h", "--config=x"):
+    # A digit may be the beginning of the id.
+    number = next(digit for digit in "01" if not newest(pacha).startswith(digit))
+    for revision in ("", "tip", "-1", number, "all()", "ffffffffffff", ".", "null", "1.5h", "--config=x"):
         result = pacha.run("show", "--", revision)
         assert result.code == 2, result
         assert result.out == ""
@@ -54,10 +62,12 @@ def test_prefixes(pacha: Pacha, live: Path) -> None:
 
 
 def test_times_and_ages(pacha: Pacha, live: Path) -> None:
-    first = newest(pacha)
-    time.sleep(1.1)
-    between = datetime.now(UTC)
-    time.sleep(1.1)
+    (made,) = revisions(pacha)
+    first = made["id"]
+    # The time is told without its fraction: the next whole second is after it.
+    between = datetime.fromisoformat(made["time"]).astimezone(UTC) + timedelta(seconds=1)
+    while datetime.now(UTC) <= between + timedelta(milliseconds=100):
+        time.sleep(0.05)
     (live / "file").write_text("two\n")
     second = capture(pacha)
     for when, expected in (
@@ -66,13 +76,64 @@ def test_times_and_ages(pacha: Pacha, live: Path) -> None:
         ("0s", second),
     ):
         assert pacha.run("show", when).out.startswith(f"revision {expected}"), when
-    assert pacha.run("cat", live / "file", "--at", between.isoformat()).out == "one\n"
+    exactly = (between + timedelta(microseconds=1)).isoformat()
+    assert pacha.run("cat", live / "file", "--at", exactly).out == "one\n"
     for early in ("2020-01-01", "3d"):
         result = pacha.run("rollback", live, "--to", early, "-y")
         assert result.code == 2
         assert (live / "file").read_text() == "two\n"
     for late in ("2037-01-01", "2999-12-31T00:00:00Z"):
         assert "future" in pacha.run("show", late).err
+
+
+def test_show_tells_who_wrote(pacha: Pacha, live: Path) -> None:
+    sed = {
+        "user": "root",
+        "login": "alice",
+        "exe": "/usr/bin/sed",
+        "command": "sed -i s/80/8080/ ports.conf",
+        "via": "sudo",
+        "session": "3",
+        "unit": "nginx.service",
+    }
+    daemon = {
+        "user": "www-data",
+        "login": None,
+        "exe": "/usr/sbin/nginx",
+        "command": "nginx: worker\x1b[31m\nforged",
+    }
+    stamp = Stamp("host", "machine", 2, TIME_NS, "agent", (sed, daemon, daemon))
+    with closing(Store(os.fsencode(pacha.store))) as store:
+        node = commit(store, {b"facts/os": b"any"}, 2, stamp=stamp)
+    said = pacha.run("show", node[:12]).out.splitlines()
+    assert [line for line in said if line.startswith("by ")] == [
+        "by       alice via sudo: sed -i s/80/8080/ ports.conf  (session 3, nginx.service)",
+        "by       www-data: nginx: worker\\x1b[31m\\nforged",
+    ]
+    assert pacha.ok("show", node[:12])["who"] == [sed, daemon, daemon]
+    assert revisions(pacha)[0]["who"] == [sed, daemon, daemon]
+    assert revisions(pacha)[1]["who"] == []
+
+
+def test_log_says_nothing_twice(pacha: Pacha, live: Path) -> None:
+    for number in range(14):
+        (live / f"{number}").write_text("new\n")
+    capture(pacha)
+    (live / "0").write_text("other\n")
+    capture(pacha)
+    for name in ("0", "1", "2", "3"):
+        (live / name).write_text("once more\n")
+    pacha.ok("capture", "-m", f"all of {live}/0123")
+
+    def row(*paths: Path) -> list[str]:
+        return [line.split(None, 4)[4] for line in pacha.run("log", *paths).out.splitlines()]
+
+    told = row()
+    assert told[:2] == [f"all of {live}/0123  (4 changes)", f"modify {live}/0"]
+    assert told[2] == f"capture: 14 changes in {live}"
+    four = [live / name for name in ("3", "4", "5", "6")]
+    assert row(*four)[1] == f"{told[2]}  (4 changes)"
+    assert row(live / "1")[:2] == [f"all of {live}/0123  ({live}/1)", f"{told[2]}  ({live}/1)"]
 
 
 def test_log_across_delete_and_create(pacha: Pacha, live: Path) -> None:

@@ -69,7 +69,7 @@ def test_names_cannot_forge_history(pacha: Pacha, named: Path) -> None:
 
 def test_errors_cannot_be_forged_either(pacha: Pacha, named: Path) -> None:
     capture(pacha)
-    for verb in ("cat", "log", "capture", "diff", "watch", "unwatch", "forget"):
+    for verb in ("cat", "blame", "log", "capture", "diff", "watch", "unwatch", "forget"):
         result = pacha.run(verb, f"{named}/no such\nline\x1b[31m")
         check_lines(result.out + result.err, named)
 

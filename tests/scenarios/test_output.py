@@ -14,6 +14,7 @@ from tests.steps import capture, newest, on_terminal, watch_first
 FAILING = [
     ["show", "nosuch"],
     ["cat", "/nosuch"],
+    ["blame", "/nosuch"],
     ["log", "/nosuch"],
     ["diff", "--from", "nosuch"],
     ["rollback", "/nosuch", "--to", "1h", "-y"],
@@ -23,7 +24,7 @@ FAILING = [
     ["capture", "/nosuch"],
     ["confirm", "nosuch"],
     ["forget", "/nosuch", "-y"],
-    ["agent"],
+    ["agent", "--bogus"],
     ["bogus"],
     ["status", "--bogus"],
     ["log", "-n", "x"],

@@ -15,10 +15,11 @@ from pacha.core.changes import (
     between,
     classify,
     describe,
+    kind_words,
     merge,
     summary,
 )
-from pacha.core.entry import DIRECTORY, FILE, SYMLINK, Entry, render_entry
+from pacha.core.entry import DIRECTORY, FILE, KINDS, SYMLINK, Entry, render_entry
 
 PLAIN = Entry(FILE, 0o644, 0, b"root", 0, b"root", 1, b"00" * 32)
 FOLDER = Entry(DIRECTORY, 0o755, 0, b"root", 0, b"root")
@@ -102,6 +103,17 @@ DESCRIPTIONS = [
 @pytest.mark.parametrize(("after", "words"), DESCRIPTIONS)
 def test_metadata_in_words(after: Entry, words: list[str]) -> None:
     assert describe(PLAIN, after) == words
+
+
+def test_kinds_in_words() -> None:
+    words = {kind: kind_words(kind) for kind in KINDS}
+    assert [words[kind] for kind in (b"fifo", b"char", b"block")] == [
+        "named pipe",
+        "character device",
+        "block device",
+    ]
+    assert len(set(words.values())) == len(KINDS)
+    assert describe(PLAIN, LINK, kind_words)[0] == "kind file → symbolic link"
 
 
 def test_attributes_in_words() -> None:

@@ -48,6 +48,14 @@ web = ["web1", "admin@web2"]
 
 [hooks]
 timeout = "90s"
+
+[[normalize]]
+paths = ["/etc/foo.conf", "/etc/bar/**"]
+drop = ["^# generated at ", 'serial = \\d+']
+
+[[normalize]]
+paths = ["*.zone"]
+drop = ['; serial$']
 """
 
 
@@ -74,7 +82,12 @@ def test_every_key_of_the_design() -> None:
     )
     assert config.groups == {"web": ["web1", "admin@web2"]}
     assert config.hook_timeout_ns == 90 * SECOND
-    assert {key for key, _, origin in effective(config) if origin != "default"} == {*KEYS, "groups.web"}
+    assert config.normalize.drops(b"/etc/foo.conf") == ("^# generated at ", r"serial = \d+")
+    assert config.normalize.drops(b"/etc/bar/a.zone") == ("; serial$", "^# generated at ", r"serial = \d+")
+    tables = {f"normalize.{number}.{leaf}" for number in (1, 2) for leaf in ("paths", "drop")}
+    single = {key for key in KEYS if not key.startswith("normalize.")}
+    assert {key for key, _, _ in effective(config)} == {*single, "groups.web", *tables}
+    assert all(origin != "default" for _, _, origin in effective(config))
 
 
 def test_an_empty_file_is_valid_and_means_the_defaults() -> None:
@@ -113,6 +126,20 @@ def test_effective_names_the_line() -> None:
     assert rows["watch"] == (["/etc"], "/etc/pacha/pacha.toml:2")
     assert rows["capture.quiet"] == ("1s", "/etc/pacha/pacha.toml:5")
     assert rows["capture.limit"] == ("2s", "default")
+
+
+def test_effective_names_the_line_of_each_of_several_tables() -> None:
+    text = "[[normalize]]\npaths = ['a']\ndrop = ['x']\n\n[[normalize]]\ndrop = ['y']\npaths = ['b']\n"
+    rows = {key: (value, origin) for key, value, origin in effective(parse(text, "f"))}
+    assert rows["normalize.1.drop"] == (["x"], "f:3")
+    assert rows["normalize.2.paths"] == (["b"], "f:7")
+    assert rows["normalize.2.drop"] == (["y"], "f:6")
+    assert "normalize.drop" not in rows
+    inline = parse("normalize = [{ paths = ['/a'], drop = [] }]", "f")
+    assert {key for key, _, origin in effective(inline) if origin == "f:1"} == {
+        "normalize.1.paths",
+        "normalize.1.drop",
+    }
 
 
 @pytest.mark.parametrize(
@@ -157,6 +184,28 @@ def test_effective_names_the_line() -> None:
         ('[groups]\nweb = "web1"', 2, ["groups.web"]),
         ('[groups]\nweb = ["@db"]', 2, ["groups.web", "nest"]),
         ('[groups]\n"a b" = []', 2, ["groups", "'a b'"]),
+        ("[normalize]\npaths = ['a']", 1, ["normalize", "a table does not fit", "[[normalize]]"]),
+        ("host = 'a'\nnormalize = [3]", 2, ["normalize", "a number does not fit", "[[normalize]]"]),
+        ("[[normalise]]\npaths = ['a']", 1, ["normalise", "did you mean normalize?"]),
+        ("[capture]\ndrop = ['a']", 2, ["capture.drop", "[[normalize]]"]),
+        ("[[normalize]]\ndrop = ['a']", 1, ["normalize.paths: it is missing", "list of patterns"]),
+        ("\n[[normalize]]\npaths = ['a']", 2, ["normalize.drop: it is missing", "regular expressions"]),
+        ("[[normalize]]\npaths = ['a']\ndrop = 'x'", 3, ["normalize.drop", "'x' does not fit", "a list"]),
+        ("[[normalize]]\npaths = ['a/b']\ndrop = ['x']", 2, ["normalize.paths", "'a/b'", "**/a/b"]),
+        ("[[normalize]]\npaths = ['a']\ndrop = [\n'x',\n'(']", 5, ["normalize.drop", "'('", "unterminated"]),
+        ("[[normalize]]\npaths = ['a']\ndrop = [1]", 3, ["normalize.drop", "1 does not fit"]),
+        ("[[normalize]]\npaths = ['a']\ndrop = ['']", 3, ["normalize.drop", "every line"]),
+        ("[[normalize]]\npaths = ['a']\ndrop = ['[[:space:]]']", 3, ["normalize.drop", "nested set"]),
+        (
+            "[[normalize]]\npaths = []\ndrop = []\n[[normalize]]\ndrops = []",
+            5,
+            ["normalize.drops", "mean drop?"],
+        ),
+        (
+            "[[normalize]]\npaths = []\ndrop = []\nwatch = []",
+            4,
+            ["normalize.watch", "before the first [table]"],
+        ),
         ("host = 2026-01-01", 1, ["host", "a date or time"]),
         ("a = 1\nb", 2, ["not valid TOML"]),
         ('host = "a"\nhost = "b"', 2, ["not valid TOML"]),

@@ -78,6 +78,23 @@ def gone(pid: int) -> bool:
     return not is_running(pid)
 
 
+def test_what_takes_an_effort_is_asked_for_only_where_there_is_a_hook(place: Place, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def run() -> None:
+        Hooks(str(place.directory), MINUTE_NS).run(
+            MOMENT, {"a": 1}, event="", host="", revision=None, root="/", dry_run=False, output=lambda *_: None,
+            more=lambda: {"b": len(asked) or asked.append(1)},
+        )  # fmt: skip
+
+    run()
+    assert asked == []
+    place.add("10-one", f"cat >> {tmp_path}/told")
+    place.add("20-two", f"cat >> {tmp_path}/told")
+    run()
+    assert (tmp_path / "told").read_text() == '{"a": 1, "b": null}\n' * 2
+
+
 def test_no_directory_means_no_hooks(place: Place) -> None:
     assert place.run() == []
     place.directory.rmdir()

@@ -23,6 +23,7 @@ from pacha.ui.text import (
     printable,
     shown,
     use_colour,
+    wrap,
 )
 
 
@@ -132,3 +133,11 @@ def test_clipped_text_shows_that_it_is(text: str, width: int, clipped: str) -> N
 )
 def test_counted_words(count: int, word: str, text: str) -> None:
     assert plural(count, word) == text
+
+
+@given(st.text(), st.integers(1, 30))
+def test_wrapping_keeps_every_character(text: str, width: int) -> None:
+    pieces = wrap(text, width)
+    assert "".join(pieces) == text.expandtabs()
+    assert all(0 < len(piece) <= width for piece in pieces) or pieces == [""]
+    assert wrap(text, 0) == [text]

@@ -92,9 +92,11 @@ class Hooks:
         dry_run: bool,
         output: Output,
         stop: bool = False,
+        more: Callable[[], Mapping[str, Any]] | None = None,
     ) -> list[HookResult]:
         """Run the hooks of `moment` with `payload`, which must be fit for JSON; `stop` at the first failure.
 
+        What takes an effort to find out comes from `more`, which is called only where there is a hook.
         KeyboardInterrupt, and whatever `output` raises, ends the running hook with all its children first.
         """
         try:
@@ -106,7 +108,7 @@ class Hooks:
             return []
         import json
 
-        line = json.dumps(payload).encode() + b"\n"
+        line = json.dumps({**payload, **(more() if more else {})}).encode() + b"\n"
         environment = {
             **_sane(self._environment),
             "PACHA_EVENT": event,

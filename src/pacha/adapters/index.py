@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pacha.core.errors import Busy, Failed, NoSpace, ReadOnly
+from pacha.core.normalize import Normal
 from pacha.core.tracked import Row
 
-FORMAT = "1"
+FORMAT = "2"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     directory BLOB NOT NULL, name BLOB NOT NULL, signature BLOB NOT NULL, inode BLOB, line BLOB NOT NULL,
@@ -25,6 +26,8 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS links ON entries (inode) WHERE inode IS NOT NULL;
 CREATE TABLE IF NOT EXISTS paces (path BLOB PRIMARY KEY, pace TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS normals (
+    path BLOB PRIMARY KEY, sha256 BLOB NOT NULL, rules BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 # SQLite's names of what is wrong around a sound file; anything else is wrong with the file.
@@ -86,6 +89,11 @@ class Index:
         """What the last capture could not take, with the reason."""
         return dict(self._ask("SELECT path, reason FROM skipped ORDER BY path"))
 
+    def normal(self, path: bytes) -> Normal | None:
+        """What a content comes to without its volatile lines: the last that was noted of this path."""
+        found = self._ask("SELECT sha256, rules, digest FROM normals WHERE path = ?", path)
+        return Normal(*found[0]) if found else None
+
     def count(self) -> int:
         """How many entries are tracked."""
         return int(self._ask("SELECT COUNT(*) FROM entries")[0][0])
@@ -100,9 +108,10 @@ class Index:
         values: dict[str, bytes] | None = None,
         paces: dict[bytes, str] | None = None,
         skipped: dict[bytes, str | None] | None = None,
+        normals: Mapping[bytes, Normal | None] | None = None,
     ) -> None:
-        """Add or replace rows, remove others and set values, all at once; a `skipped` of None is taken off
-        the list.
+        """Add or replace rows, remove others and set values, all at once; a `skipped` or a normal of None is
+        taken out.
         """
 
         def work(connection: sqlite3.Connection) -> None:
@@ -115,6 +124,11 @@ class Index:
                     connection.execute("DELETE FROM skipped WHERE path = ?", (path,))
                 else:
                     connection.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?)", (path, reason))
+            for path, normal in (normals or {}).items():
+                if normal is None:
+                    connection.execute("DELETE FROM normals WHERE path = ?", (path,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO normals VALUES (?, ?, ?, ?)", (path, *normal))
 
         self._write(work)
 
@@ -122,7 +136,7 @@ class Index:
         """Forget everything and start from these rows: a cold index."""
 
         def work(connection: sqlite3.Connection) -> None:
-            for table in ("entries", "state", "skipped"):
+            for table in ("entries", "state", "skipped", "normals"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
             connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", rows)
             connection.executemany("INSERT INTO state VALUES (?, ?)", values.items())

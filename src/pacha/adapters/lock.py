@@ -21,6 +21,19 @@ _PAUSE = 0.02
 _BRIEF_NS = 1_000_000_000
 
 
+def take_for_good(path: str, otherwise: str) -> int:
+    """The descriptor of a lock that is held as long as it is open; Busy, in the words `otherwise`, where
+    another has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Busy(otherwise, hint="pacha status tells its process") from None
+    return descriptor
+
+
 class Lock:
     """The lock of one state folder; a context manager that waits briefly and may be entered again by its
     holder.

@@ -1,26 +1,47 @@
-"""`pacha agent --once`: for cron. Capture whatever changed, and end."""
+"""`pacha agent [--once]`: stay, and capture every change as it is made; or, for cron, capture once."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.printing import capture_exit, captured_object, print_captured
 from pacha.cli.session import Session
-from pacha.ops.capture import capture
-from pacha.ui.result import print_object
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("--once", action="store_true", required=True, help="capture what changed, and end")
+    parser.add_argument("--once", action="store_true", help="capture what changed, and end")
 
 
 def run(session: Session, options: Namespace) -> int:
-    """Do it; silent where nothing happened, so that cron sends no mail."""
-    done = capture(session.host, None, cause="agent")
+    """Do it; `--once` is silent where nothing happened, so that cron sends no mail."""
+    return _once(session, options) if options.once else _stay(session)
+
+
+def _once(session: Session, options: Namespace) -> int:
+    from pacha.cli.printing import capture_exit, captured_object, print_captured
+    from pacha.ops.capture import Captured, capture
+    from pacha.ops.change import open_change
+    from pacha.ui.result import print_object
+
+    change = open_change(session.host)
+    if change is not None and change["holds"]:
+        done = Captured(None, [], [], [], [])
+    else:
+        done = capture(session.host, None, cause="agent")
     session.report.finish()
     if session.as_json:
         print_object(captured_object(done), ok=capture_exit(done) == 0)
     elif done.revision is not None or done.skipped:
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
     return capture_exit(done)
+
+
+def _stay(session: Session) -> int:
+    from pacha.agent.loop import Settled
+    from pacha.agent.wiring import run_agent
+
+    def load() -> Settled:
+        session.forget_config()
+        return Settled(session.config, session.rules, session.below_root(session.config_path))
+
+    return run_agent(session.state_path, session.config.root, load, lambda: session.host)

@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 from pacha.cli.printing import capture_exit, captured_object, print_captured
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound
+from pacha.core.names import outermost
 from pacha.ops.capture import capture
-from pacha.ops.restore import outermost
 from pacha.ui.result import print_object
 from pacha.ui.text import shown
 

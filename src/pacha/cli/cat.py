@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import ready
+from pacha.cli.history import meant, ready
 from pacha.cli.session import Session
-from pacha.core.errors import NotFound
-from pacha.ops.history import content_at, newest, resolve
+from pacha.ops.history import content_at, forgotten
 from pacha.ui.result import print_object
-from pacha.ui.text import shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,12 +21,10 @@ def run(session: Session, options: Namespace) -> int:
     """Read and print."""
     host = ready(session.host)
     (path,) = session.look_up([options.path])
-    revision = resolve(host, options.at) if options.at is not None else newest(host)
-    if revision is None:
-        raise NotFound("nothing has been captured yet", hint="pacha watch PATH")
+    revision = meant(host, options.at)
     data = content_at(host, revision.position, path)
     if data is None:
-        raise NotFound(f"the content of {shown(path)} was forgotten")
+        raise forgotten(path)
     if session.as_json:
         print_object(_object(revision.id, path, data))
         return 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import diff_object, print_diffs, ready, within
+from pacha.cli.history import diff_object, names_of_kinds, print_diffs, ready, within
 from pacha.cli.printing import print_skipped
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound
@@ -43,7 +43,7 @@ def run(session: Session, options: Namespace) -> int:
         new = None
         found, unread = live_difference(host, old, paths)
         changes = [change for change in found if within(change.path, paths)]
-    diffs = render(host, changes, old, new)
+    diffs = render(host, changes, old, new, names_of_kinds(session.as_json))
     session.report.finish()
     if session.as_json:
         differences = [diff_object(diff) for diff in diffs]

@@ -1,18 +1,22 @@
 """What the verbs that look back share: arguments and the printing of one revision.
 
-Called by `log`, `show`, `diff` and `cat`; itself no verb.
+Called by `log`, `show`, `diff`, `cat` and `blame`; itself no verb.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from pacha.core.changes import kind_words
+from pacha.core.errors import NotFound
 from pacha.core.names import is_below
 from pacha.core.quantities import format_when
-from pacha.ops.diff import FileDiff
+from pacha.core.revision import Revision
+from pacha.core.who import tell
+from pacha.ops.diff import FileDiff, words
 from pacha.ops.heal import heal_if_free
-from pacha.ops.history import Told
+from pacha.ops.history import Told, newest, resolve
 from pacha.ops.host import Host
 from pacha.ops.tip import must_be_there
 from pacha.ui.text import CHANGE_COLOURS, content_line, paint, printable, shown, use_colour
@@ -25,12 +29,27 @@ def ready(host: Host) -> Host:
     return host
 
 
+def meant(host: Host, at: str | None) -> Revision:
+    """The revision that `--at` names; without it the last one. Raise NotFound where there is none."""
+    revision = resolve(host, at) if at is not None else newest(host)
+    if revision is None:
+        raise NotFound("nothing has been captured yet", hint="pacha watch PATH")
+    return revision
+
+
+def clock_time(revision: Revision) -> str:
+    """When it was made, local and to the second, as wide for every revision."""
+    return format_when(revision.stamp.time_ns)[:19].replace("T", " ").ljust(19)
+
+
 def print_head(told: Told, colour: bool) -> None:
     """Who, when and why, as a few lines."""
     revision = told.revision
     print(paint(f"revision {revision.id}", "yellow", colour))
     print(f"time     {format_when(revision.stamp.time_ns)}")
     print(f"author   {printable(revision.author)}")
+    for line in dict.fromkeys(map(tell, revision.stamp.who)):
+        print(f"by       {printable(line)}")
     print(f"cause    {printable(revision.stamp.cause)}")
     for line in revision.message.splitlines():
         print(f"message  {printable(line)}")
@@ -40,6 +59,11 @@ def print_head(told: Told, colour: bool) -> None:
             print(f"         {printable(line)}")
 
 
+def names_of_kinds(as_json: bool) -> Callable[[bytes], str]:
+    """How kinds of entries are called: as the store writes them in JSON, in words for people."""
+    return bytes.decode if as_json else kind_words
+
+
 def print_diffs(diffs: Iterable[FileDiff], colour: bool | None = None) -> bool:
     """Each path's differences; whether there were any. To a pipe the lines go out byte for byte."""
     colour = use_colour() if colour is None else colour
@@ -47,12 +71,9 @@ def print_diffs(diffs: Iterable[FileDiff], colour: bool | None = None) -> bool:
     any_at_all = False
     for diff in diffs:
         any_at_all = True
-        words = "; ".join(
-            filter(None, [*map(printable, diff.metadata), diff.binary and f"binary {diff.binary}"])
-        )
-        change = diff.change
+        change, more = diff.change, words(diff)
         head = f"{change.change} {shown(change.path)}"
-        print(paint(head, CHANGE_COLOURS[change.change], colour) + (f": {words}" if words else ""))
+        print(paint(head, CHANGE_COLOURS[change.change], colour) + (f": {more}" if more else ""))
         sys.stdout.flush()
         for line in diff.lines:
             if is_terminal:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from datetime import datetime
 
-from pacha.cli.history import ready
+from pacha.cli.history import clock_time, ready
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.quantities import parse_when
@@ -59,20 +58,17 @@ def run(session: Session, options: Namespace) -> int:
 def _print(told: Told) -> None:
     colour, revision = use_colour(), told.revision
     width = os.get_terminal_size().columns if sys.stdout.isatty() else 0
-    when = (
-        datetime.fromtimestamp(revision.stamp.time_ns // 1_000_000_000)
-        .astimezone()
-        .strftime("%Y-%m-%d %H:%M:%S")
-    )
     author = printable(revision.author)[:12].ljust(12)
     message = printable(revision.message.partition("\n")[0])
-    head = f"{revision.id}  {when}  {author}  "
-    paths = "" if len(told.changes) == 1 and shown(told.changes[0].path) in message else _paths(told)
-    text = clip(message + (f"  ({paths})" if paths else ""), width and max(width - len(head), 20))
+    head = f"{revision.id}  {clock_time(revision)}  {author}  "
+    text = clip(message + _paths(told, message), width and max(width - len(head), 20))
     print(paint(revision.id, "yellow", colour) + head[len(revision.id) :] + text)
 
 
-def _paths(told: Told) -> str:
-    if len(told.changes) > 3:
-        return plural(len(told.changes), "change")
-    return ", ".join(shown(change.path) for change in told.changes)
+def _paths(told: Told, message: str) -> str:
+    """What changed, for behind the message; empty where that says it."""
+    count = len(told.changes)
+    words = said = ", ".join(shown(change.path) for change in told.changes)
+    if count > 3:
+        words, said = plural(count, "change"), f"{count} changes"
+    return f"  ({words})" if words and f" {said} " not in f" {message} " else ""

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pacha.core.changes import Change
-from pacha.core.quantities import about_duration
 from pacha.core.tracked import Skipped
 from pacha.ops.capture import Captured
 from pacha.ops.told import change_objects, path_object, skipped_objects
 from pacha.ui.text import CHANGE_COLOURS, paint, plural, shown, use_colour
 
 _SHOWN_AT_MOST = 20
+BUT_NORMALIZED = ", but for volatile lines ([[normalize]])"
 
 
 def captured_object(captured: Captured) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def captured_object(captured: Captured) -> dict[str, Any]:
         "changed": change_objects(captured.changes),
         "skipped": skipped_objects(captured.skipped),
         "deferred": [path_object(path) for path in captured.deferred],
+        "normalized": [path_object(path) for path in captured.normalized],
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in captured.hooks],
     }
 
@@ -41,7 +42,7 @@ def print_captured(captured: Captured, *, verbose: bool, quiet: bool) -> None:
         print_skipped(captured.skipped)
         return
     if captured.revision is None:
-        print("nothing has changed")
+        print(f"nothing has changed{BUT_NORMALIZED if captured.normalized else ''}")
     else:
         print(f"{captured.revision}  {plural(len(captured.changes), 'change')}")
         print_changes(captured.changes, 0 if verbose else _SHOWN_AT_MOST)
@@ -66,8 +67,3 @@ def print_skipped(skipped: Iterable[Skipped]) -> None:
     sys.stdout.flush()
     for item in skipped:
         sys.stderr.write(f"  skipped   {shown(item.path)}  {item.reason}\n")
-
-
-def age(then_ns: int, now_ns: int) -> str:
-    """`2 minutes ago`."""
-    return "just now" if now_ns - then_ns < 1_000_000_000 else f"{about_duration(now_ns - then_ns)} ago"

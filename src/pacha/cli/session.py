@@ -15,6 +15,7 @@ from pacha.adapters import machine, state
 from pacha.adapters.config_file import add_watch, load, remove_watch
 from pacha.core.config import Config
 from pacha.core.errors import ConfigError, UsageError
+from pacha.core.maintenance import NAME
 from pacha.core.names import is_below
 from pacha.core.rules import Rules
 from pacha.ops.host import Host
@@ -91,14 +92,23 @@ class Session:
         remove_watch(self.config_path, paths)
         return self._reload()
 
+    @property
+    def rules(self) -> Rules:
+        """What is tracked, by the configuration in force."""
+        return self._rules(self.config)
+
     def environment(self) -> list[tuple[str, str, str, str]]:
         """What `doctor` says of what Pacha itself runs on: (name, state, words, mend) of each check."""
         from pacha.adapters.environment import environment_checks
 
         return environment_checks(self.hooks_path, os.geteuid() == 0)
 
-    def _reload(self) -> Host:
+    def forget_config(self) -> None:
+        """The configuration is read again when it is next asked for."""
         self.__dict__.pop("config", None)
+
+    def _reload(self) -> Host:
+        self.forget_config()
         self.host.config = self.config
         self.host.rules = self._rules(self.config)
         return self.host
@@ -106,6 +116,7 @@ class Session:
     def _host_with(self, config: Config) -> Host:
         if config.secrets_paths and self.verb in ("watch", "capture", "agent"):
             self.report.note("[secrets] is configured, but this version stores these contents in the clear")
+        from pacha.adapters.change_file import ChangeFile
         from pacha.adapters.files.tree import Tree
         from pacha.adapters.hg.store import Store
         from pacha.adapters.hooks import Hooks
@@ -132,6 +143,7 @@ class Session:
             hooks=Hooks(self.hooks_path, config.hook_timeout_ns),
             lock=lock,
             journals=Journals(os.path.join(folder, "journal")),
+            change_file=ChangeFile(os.path.join(folder, NAME)),
             new_spool=lambda: Spool(folder),
             now_ns=machine.now_ns,
             detach=self._detach,
@@ -147,11 +159,11 @@ class Session:
             config.watch,
             config.ignore,
             config.max_file_size,
-            [path for path in map(self._below_root, excluded) if path is not None],
-            [path for path in map(self._below_root, own) if path is not None],
+            [path for path in map(self.below_root, excluded) if path is not None],
+            [path for path in map(self.below_root, own) if path is not None],
         )
 
-    def _below_root(self, path: str) -> bytes | None:
+    def below_root(self, path: str) -> bytes | None:
         """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
         root = self.config.root
         real = os.path.join(
@@ -190,7 +202,7 @@ class Session:
                 raise UsageError("an empty path names nothing")
             path = os.fsencode(text)
             if not path.startswith(b"/"):
-                inside = self._below_root(os.path.join(_working_directory(), text))
+                inside = self.below_root(os.path.join(_working_directory(), text))
                 if inside is None:
                     raise UsageError(f"{text} does not lie below the root {os.fsdecode(self.config.root)}")
                 path = inside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import diff_object, print_diffs, print_head, ready
+from pacha.cli.history import diff_object, names_of_kinds, print_diffs, print_head, ready
 from pacha.cli.session import Session
 from pacha.ops.diff import render
 from pacha.ops.history import Told, changes_between, resolve
@@ -25,7 +25,7 @@ def run(session: Session, options: Namespace) -> int:
     host = ready(session.host)
     revision = resolve(host, options.revision)
     changes = changes_between(host, revision.position - 1, revision.position)
-    diffs = render(host, changes, revision.position - 1, revision.position)
+    diffs = render(host, changes, revision.position - 1, revision.position, names_of_kinds(session.as_json))
     if session.as_json:
         one = revision_object(revision, changes, host.name)
         print_object({**one, "diffs": [diff_object(diff) for diff in diffs]})

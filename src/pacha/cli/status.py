@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import time
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pacha.cli.printing import age, print_changes
-from pacha.cli.session import Session
-from pacha.core.quantities import about_duration
-from pacha.ops.status import Status, status
-from pacha.ops.told import change_objects, path_object, skipped_objects
+from pacha.agent.wiring import ask_agent
+from pacha.core.quantities import about_age, about_duration
+from pacha.core.shown import printable, shown
 from pacha.ui.result import print_object
-from pacha.ui.text import paint, plural, printable, shown, use_colour
+from pacha.ui.text import CHANGE_COLOURS, paint, plural, use_colour
+
+if TYPE_CHECKING:
+    from pacha.cli.session import Session
 
 _SHOWN_AT_MOST = 20
+_NO_AGENT = {"running": False, "pid": None, "events": None, "mode": None}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -24,76 +28,120 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(session: Session, options: Namespace) -> int:
-    """Look and print."""
-    found = status(session.host)
-    session.report.finish()
-    code = 4 if options.check and not found.is_clean else 0
+    """Ask the agent, or look, and print."""
+    agent = ask_agent(session.state_path, "status")
+    found = agent.pop("status", None) if agent else None
+    if agent is None or found is None or not _is_fresh(agent, found):
+        found = _look(session, agent)
+    del found["changelog"]
+    found["agent"] = agent or _NO_AGENT
+    code = 4 if options.check and not _is_clean(found) else 0
     if session.as_json:
-        print_object(_object(session, found), ok=code == 0)
+        print_object(found, ok=code == 0)
     else:
-        _print(session, found, options.verbose)
+        _print(found, options.verbose)
     return code
 
 
-def _role(session: Session) -> str:
-    return "client" if session.config.servers else "standalone"
+def _is_fresh(agent: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether what the agent told is all there is: nothing waits, and nobody else has added a revision."""
+    if not agent["running"] or agent["queue"] or agent["degraded"]:
+        return False
+    written: str = found["changelog"]
+    try:
+        status = os.stat(os.path.join(found["store"], ".hg", "store", "00changelog.i"))
+    except OSError:
+        return written == ""
+    return written == f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
-def _object(session: Session, found: Status) -> dict[str, Any]:
-    host = session.host
-    return {
-        "host": host.name,
-        "role": _role(session),
-        "state": host.state,
-        "store": host.store.path.decode("utf-8", "surrogateescape"),
-        "config": session.config_path,
-        "watches": [path_object(path) for path in host.config.watch],
-        "entries": found.entries,
-        "revision": found.last.id if found.last else None,
-        "pending": change_objects(found.pending),
-        "skipped": skipped_objects(found.skipped),
-        "missing": [path_object(path) for path in found.missing],
-        "paced": [path_object(path) for path in found.paced],
-        "unconfirmed": found.waiting,
-        "agent": {"running": False, "pid": None, "events": None, "mode": None},
-        "servers": [],
-    }
+def _look(session: Session, agent: dict[str, Any] | None) -> dict[str, Any]:
+    from pacha.ops.status import status, status_object
+
+    knows_all = agent is not None and agent["running"] and not agent["degraded"]
+    pending = list(map(os.fsencode, agent["pending"])) if agent and knows_all else None
+    if agent and pending is not None and len(pending) < agent["queue"]:
+        pending = None  # too many to be told
+    found = status_object(session.host, status(session.host, pending))
+    session.report.finish()
+    return found
 
 
-def _print(session: Session, found: Status, verbose: bool) -> None:
-    host, colour = session.host, use_colour()
+def _is_clean(found: dict[str, Any]) -> bool:
+    """Whether a monitoring check may be content."""
+    agent = found["agent"]
+    dead = agent["pid"] is not None and (agent.get("problem") or agent.get("degraded"))
+    return not (dead or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
 
-    def row(label: str, text: str, tint: str = "") -> None:
-        print(f"{label.ljust(10)}{paint(text, tint, colour and bool(tint))}")
 
-    row(host.name, f"{_role(session)}, state {host.state}")
-    watches = [shown(path) for path in host.config.watch]
-    row("watching", "  ".join(watches) if watches else "nothing yet: pacha watch /etc")
-    if found.last is None:
-        row("history", "empty")
+# -- for people ------------------------------------------------------------------------------------------
+
+
+def _path(item: dict[str, Any]) -> str:
+    if "path" in item:
+        return shown(item["path"].encode("utf-8"))
+    import base64
+
+    return shown(base64.b64decode(item["path_b64"]))
+
+
+def _row(label: str, text: str, tint: str = "") -> None:
+    print(f"{label.ljust(10)}{paint(text, tint, use_colour() and bool(tint))}")
+
+
+def _print(found: dict[str, Any], verbose: bool) -> None:
+    now = time.time_ns()
+    _row(found["host"], f"{found['role']}, state {found['state']}")
+    watches = "  ".join(map(_path, found["watches"]))
+    _row("watching", watches or "nothing yet: pacha watch /etc")
+    last = found["last"]
+    if last is None:
+        _row("history", "empty")
     else:
-        last = found.last
-        words = (
-            last.id,
-            age(last.stamp.time_ns, host.now_ns()),
-            printable(last.author),
-            printable(last.message),
-        )
-        row("last", "  ".join(words))
-        row("tracked", plural(found.entries, "entry"))
-    row(
-        "pending",
-        plural(len(found.pending), "change") if found.pending else "nothing",
-        "yellow" if found.pending else "",
-    )
-    print_changes(found.pending, 0 if verbose else _SHOWN_AT_MOST)
-    for path in found.missing:
-        row("missing", shown(path), "red")
-    for item in found.skipped:
-        row("skipped", f"{shown(item.path)}  {item.reason}", "red" if item.failed else "")
-    for path in found.paced:
-        row("restless", f"{shown(path)}  changes more than 20 times an hour: captured every 10 minutes")
-    for operation in found.waiting:
-        left = about_duration(max(operation["deadline_ns"] - host.now_ns(), 0))
+        _row("last", f"{last['id']}  {about_age(last['time_ns'], now)}  {printable(last['author'])}")
+        _row("", printable(last["message"]))
+        _row("tracked", plural(found["entries"], "entry"))
+    _print_agent(found["agent"], now)
+    pending = found["pending"]
+    _row("pending", plural(len(pending), "change") if pending else "nothing", "yellow" if pending else "")
+    for item in pending[: None if verbose else _SHOWN_AT_MOST]:
+        change = paint(item["change"].ljust(8), CHANGE_COLOURS[item["change"]], use_colour())
+        print(f"  {change}  {_path(item)}")
+    if len(pending) > _SHOWN_AT_MOST and not verbose:
+        print(f"  … and {len(pending) - _SHOWN_AT_MOST:,} more (-v shows all)")
+    _print_troubles(found, now)
+
+
+def _print_agent(agent: dict[str, Any], now: int) -> None:
+    if agent["pid"] is None:
+        _row("agent", "none: changes are captured by pacha capture or cron")
+        return
+    up = about_duration(max(now - agent["started_ns"], 0))
+    events = plural(agent["events"], "event")
+    made = plural(agent["revisions"], "revision")
+    state = "" if agent["running"] else ", still looking at everything"
+    _row("agent", f"{agent['mode']}, process {agent['pid']}, up {up}, {events}, {made}{state}")
+    if agent["problem"] is not None:
+        _row("", printable(agent["problem"]["message"]), "red")
+    for words in agent["degraded"]:
+        _row("", printable(words), "yellow")
+
+
+def _print_troubles(found: dict[str, Any], now: int) -> None:
+    for item in found["missing"]:
+        _row("missing", _path(item), "red")
+    for item in found["skipped"]:
+        _row("skipped", f"{_path(item)}  {item['reason']}", "red" if item["failed"] else "")
+    for item in found["paced"]:
+        _row("restless", f"{_path(item)}  changes more than 20 times an hour: captured every 10 minutes")
+    change = found["change"]
+    if change is not None:
+        age = about_duration(max(now - change["begun_ns"], 0))
+        who = printable(change["author"])
+        _row("change", f"open since {age}, {who}: {printable(change['message'])}", "yellow")
+        words = "nothing is captured until" if change["holds"] else "too old to hold captures back; close it"
+        _row("", f"{words}: pacha change end", "yellow")
+    for operation in found["unconfirmed"]:
+        left = about_duration(max(operation["deadline_ns"] - now, 0))
         what = f"the {operation['verb']} to {operation['target']} is undone in {left}"
-        row("waiting", f"{what} unless: pacha confirm {operation['id']}", "yellow")
+        _row("waiting", f"{what} unless: pacha confirm {operation['id']}", "yellow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.printing import print_changes, print_skipped
+from pacha.cli.printing import BUT_NORMALIZED, print_changes, print_skipped
 from pacha.cli.session import Session
 from pacha.ops.told import change_objects, path_object, skipped_objects
 from pacha.ops.verify import verify
@@ -29,6 +29,7 @@ def run(session: Session, options: Namespace) -> int:
             "store": {"ok": not found.problems, "problems": found.problems},
             "forgotten": [path_object(path) for path in found.forgotten],
             "live": change_objects(found.live),
+            "normalized": [path_object(path) for path in found.normalized],
             "skipped": skipped_objects(found.skipped),
         }
         print_object(values, ok=code == 0)
@@ -49,7 +50,9 @@ def run(session: Session, options: Namespace) -> int:
             print_changes(found.live)
         else:
             which = "the live files that could be read" if unread else "live files"
-            same = f"{which} are as in {found.revision}"
+            same = f"{which} are as in {found.revision}{BUT_NORMALIZED if found.normalized else ''}"
             print(same if found.revision else "nothing has been captured yet")
+        for path in found.normalized:
+            print(f"  volatile  {shown(path)}")
         print_skipped(found.skipped)
     return code

@@ -6,13 +6,21 @@ entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pacha.core.entry import DIRECTORY, FILE, SYMLINK, Entry, parse_entry
+from pacha.core.entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Entry, parse_entry
 from pacha.core.names import join
 
 ADDED, MODIFIED, REMOVED, METADATA = "added", "modified", "removed", "metadata"
+
+_KIND_WORDS = {
+    DIRECTORY: "directory",
+    SYMLINK: "symbolic link",
+    FIFO: "named pipe",
+    BLOCK: "block device",
+    CHARACTER: "character device",
+}
 
 
 class Change(NamedTuple):
@@ -66,11 +74,18 @@ def merge(differences: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> li
     return found
 
 
-def describe(before: Entry, after: Entry) -> list[str]:
-    """How metadata differs, each difference in words: `mode 0644 → 0600`."""
+def kind_words(kind: bytes) -> str:
+    """A kind as a person would say it: `character device`."""
+    return _KIND_WORDS.get(kind) or kind.decode()
+
+
+def describe(before: Entry, after: Entry, named: Callable[[bytes], str] = bytes.decode) -> list[str]:
+    """How metadata differs, each difference in words: `mode 0644 → 0600`. `named` says how a kind is
+    called.
+    """
     words = []
     if before.kind != after.kind:
-        words.append(f"kind {before.kind.decode()} → {after.kind.decode()}")
+        words.append(f"kind {named(before.kind)} → {named(after.kind)}")
     if before.mode != after.mode and SYMLINK not in (before.kind, after.kind):
         words.append(f"mode {before.mode:04o} → {after.mode:04o}")
     for label, old, new in (

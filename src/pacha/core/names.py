@@ -11,6 +11,7 @@ every name, and `is_legal` accepts exactly what `encode` makes: no two spellings
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 FILES = b"files"
@@ -119,6 +120,21 @@ def split(path: bytes) -> tuple[bytes, bytes]:
 def is_below(path: bytes, directory: bytes) -> bool:
     """Whether `path` is `directory` or lies below it."""
     return directory in (path, b"/") or path.startswith(directory + b"/")
+
+
+def ancestors(path: bytes) -> list[bytes]:
+    """The directories above a path, the root first."""
+    found: list[bytes] = []
+    while path != b"/":
+        path = split(path)[0]
+        found.append(path)
+    return found[::-1]
+
+
+def outermost(paths: Iterable[bytes]) -> list[bytes]:
+    """The paths, sorted, without those that lie below another of them."""
+    wanted = set(paths)
+    return sorted(path for path in wanted if wanted.isdisjoint(ancestors(path)))
 
 
 def content_path(path: bytes) -> bytes:

@@ -190,3 +190,8 @@ def _iso_ns(text: str) -> int | None:
     except (ValueError, OverflowError, OSError):
         return None
     return int(seconds) * SECOND + int((digits or "0").ljust(9, "0"))
+
+
+def about_age(then_ns: int, now_ns: int) -> str:
+    """`2 minutes ago`, for people."""
+    return "just now" if now_ns - then_ns < 1_000_000_000 else f"{about_duration(now_ns - then_ns)} ago"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pacha.core.names import escape, is_below, split, unescape
+from pacha.core.names import escape, is_below, outermost, split, unescape
 from pacha.core.patterns import Ignore
 
 RULES = b"facts/rules"
@@ -52,7 +52,7 @@ class Rules:
         captured.
         """
         self.own = tuple(sorted(set(own)))
-        self.watches = _outermost([*watches, *self.own])
+        self.watches = tuple(outermost([*watches, *self.own]))
         self.ignores = tuple(ignores)
         self.size = size
         self.excluded = tuple(sorted(set(excluded)))
@@ -116,12 +116,3 @@ class Rules:
             raise ValueError("rules without a size")
         ignores = [pattern.decode("utf-8", "surrogateescape") for pattern in found[b"ignore"]]
         return cls(found[b"watch"], ignores, int(found[b"size"][0]), found[b"exclude"], found[b"own"])
-
-
-def _outermost(paths: Iterable[bytes]) -> tuple[bytes, ...]:
-    """The paths, sorted, less those that lie below another: nested watches are stored once."""
-    kept: list[bytes] = []
-    for path in sorted(set(paths)):
-        if not any(is_below(path, other) for other in kept):
-            kept.append(path)
-    return tuple(kept)

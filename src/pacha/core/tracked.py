@@ -33,7 +33,7 @@ class Row(NamedTuple):
     directory: bytes
     name: bytes  # `.` for the directory itself
     signature: bytes  # of its status; empty means: read it again
-    inode: bytes | None  # set where it had more than one name
+    inode: bytes | None  # which file it is a name of; none for directories
     line: bytes
 
 

@@ -17,6 +17,7 @@ from pacha.core.changes import Change, is_same, merge
 from pacha.core.entry import parse_entry, render_directory, render_entry
 from pacha.core.errors import Refused
 from pacha.core.names import content_path, is_below, meta_path
+from pacha.core.normalize import Normal
 from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
 from pacha.core.shown import shown as show_path
@@ -25,6 +26,7 @@ from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.links import regroup
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
+from pacha.ops.normalize import normals, volatile_among, volatile_row
 from pacha.ops.ports import Spool
 from pacha.ops.scan import Finding, Scan
 from pacha.ops.tip import last_of, place_of, tip_of
@@ -39,6 +41,7 @@ class Captured(NamedTuple):
     skipped: list[Skipped]
     deferred: list[bytes]
     hooks: list[Ran]
+    normalized: Sequence[bytes] = ()  # what differs in lines only that `[[normalize]]` drops
 
 
 class Difference(NamedTuple):
@@ -54,8 +57,12 @@ class Difference(NamedTuple):
     scope: tuple[bytes, ...]
     touched: dict[bytes, bytes]  # lines of entries whose time alone is another than recorded
     spool: Spool | None  # where the new contents are
+    normalized: Sequence[bytes] = ()  # differ in dropped lines only: neither changed nor as they are stored
+    normals: Mapping[bytes, Normal | None] = MappingProxyType({})  # for the index, with the rows
 
 
+# What brings files back records what was there, and what is there then, to the last line.
+EXACT = ("rollback", "undo")
 # `{path: (sha256, file hash)}` of contents that the store already has under that path.
 Known = Mapping[bytes, tuple[bytes | None, bytes]]
 
@@ -67,28 +74,43 @@ def look(
     unpaced: Iterable[bytes] | None = (),
     *,
     trusting: bool = True,
+    exact: bool = False,
 ) -> Difference:
     """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing.
 
-    Not `trusting`, every entry is read again, whatever its status says.
+    Not `trusting`, every entry is read again, whatever its status says. `exact`, lines that `[[normalize]]`
+    drops count as all others.
     """
-    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting)
+    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting, exact=exact)
     scope = host.rules.watches if paths is None else tuple(paths)
     scan.run(scope)
     if paths is None and host.index.get("rules") != host.rules.render():
         scan.sweep_untracked()
     changed, refreshed, differences, touched = [], [], [], {}
-    for finding in regroup(host, scan.findings):
+    findings = regroup(host, scan.findings)
+    volatile = {finding.path: finding for finding in volatile_among(findings)}
+    for finding in findings:
         row, entry = finding.row, finding.entry
         line = render_entry(entry) if entry is not None else None
         if row is not None and entry is not None and line is not None and is_same(row.line, line):
             refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
             touched[finding.path] = line
             continue
+        if finding.path in volatile:
+            continue
         changed.append(finding)
         differences.append((finding.path, row.line if row is not None else None, line))
     changes = merge(differences)
-    return Difference(changed, refreshed, changes, scan.skipped, scan.deferred, scope, touched, spool)
+    refreshed += [row for finding in volatile.values() if (row := volatile_row(finding)) is not None]
+    found = Difference(changed, refreshed, changes, scan.skipped, scan.deferred, scope, touched, spool)
+    return found._replace(normalized=sorted(volatile), normals=normals(host, volatile.values(), changed))
+
+
+class Origin(NamedTuple):
+    """Who changed what is captured, where that is not the one who captures it; `who` as `core/who` has it."""
+
+    author: str
+    who: tuple[dict[str, Any], ...]
 
 
 def capture(
@@ -98,14 +120,15 @@ def capture(
     cause: str,
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
+    origin: Origin | None = None,
 ) -> Captured:
-    """Heal what was left behind, then `record`: what the verbs call."""
+    """Heal what was left behind, then `record`: what the verbs and the agent call."""
     with host.lock, on_failure(host, cause):
         heal(host)
-        return record(host, paths, cause=cause, message=message, unpaced=unpaced)
+        return record(host, paths, cause=cause, message=message, unpaced=unpaced, origin=origin)
 
 
-def record(
+def record(  # noqa: PLR0913 - one name for each thing that a revision says
     host: Host,
     paths: Sequence[bytes] | None = None,
     *,
@@ -113,6 +136,7 @@ def record(
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
     earlier_hooks: Sequence[Ran] = (),
+    origin: Origin | None = None,
     seen: Difference | None = None,
     known: Known = MappingProxyType({}),
 ) -> Captured:
@@ -127,10 +151,10 @@ def record(
         tip = tip_of(host)
         spool = host.new_spool()
         try:
-            difference = seen or look(host, paths, spool, unpaced)
+            difference = seen or look(host, paths, spool, unpaced, exact=cause in EXACT)
             if not difference.changes:
                 _remember(host, difference, {})
-                return Captured(None, [], difference.skipped, difference.deferred, [])
+                return Captured(None, [], difference.skipped, difference.deferred, [], difference.normalized)
             told = _told(difference, cause, message)
             hooks = run_hooks(host, "pre-capture", told, revision=tip[:12] or None, stop=True)
             must_succeed(
@@ -138,16 +162,28 @@ def record(
                 "nothing was recorded",
                 "mend what it complains about, then run it again",
             )
-            node = _commit(host, difference, known, tip, cause, message, [*earlier_hooks, *hooks])
+            origin = origin or Origin(host.author, ())
+            node = _commit(host, difference, known, tip, cause, message, origin, [*earlier_hooks, *hooks])
         finally:
             spool.close()
     revision = node[:12]
-    after = run_hooks(host, "post-capture", {**told, "revision": revision}, revision=revision)
+    told["revision"] = revision
+    after = run_hooks(
+        host, "post-capture", told, revision=revision, more=lambda: _differences(host, difference)
+    )
     for result in after:
         if result.exit != 0:
             host.report.note(f"the hook {result.name} failed (exit {result.exit})")
     hooks += after
-    return Captured(revision, difference.changes, difference.skipped, difference.deferred, hooks)
+    return Captured(
+        revision, difference.changes, difference.skipped, difference.deferred, hooks, difference.normalized
+    )
+
+
+def _differences(host: Host, difference: Difference) -> dict[str, Any]:
+    from pacha.ops.diff_text import diff_text
+
+    return diff_text(host, difference.changes)
 
 
 def _told(difference: Difference, cause: str, message: str) -> dict[str, Any]:
@@ -161,6 +197,7 @@ def _commit(
     tip: str,
     cause: str,
     message: str,
+    origin: Origin,
     hooks: Sequence[Ran],
 ) -> str:
     """Make the revision and write the index; the full hash."""
@@ -180,7 +217,7 @@ def _commit(
     last = last_of(host)
     seq = last.stamp.seq + 1 if last else 1
     kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
-    stamp = Stamp(host.name, host.machine, seq, now, cause, (), kept)
+    stamp = Stamp(host.name, host.machine, seq, now, clean_text(cause), origin.who, kept)
     sizes: dict[bytes, int | None] = {**present, **dict.fromkeys(removed)}
     reasons = judge(
         Proposal([tip] if tip else [], "default", stamp, sizes),
@@ -193,7 +230,7 @@ def _commit(
     if not host.store.exists:
         host.store.create()
     text = clean_text(message) or summarise(cause, difference.changes)
-    draft = Draft(clean_author(host.author), text, stamp, sorted(present), sorted(removed), stored)
+    draft = Draft(clean_author(origin.author), text, stamp, sorted(present), sorted(removed), stored)
     spool = difference.spool
     done = 0
 
@@ -263,6 +300,11 @@ def _lookup(host: Host, texts: dict[bytes, bytes]) -> Any:
     return text_of
 
 
+def note(host: Host, seen: Difference) -> None:
+    """Write into the index what a look has found but for the changes: those are still to be captured."""
+    _remember(host, seen._replace(changed=[]), {})
+
+
 def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> None:
     """Write the index: rows, what was skipped within the scope, and how often files change."""
     rows = [
@@ -283,13 +325,14 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
         for f in difference.changed
         if values and f.row is not None and f.entry is not None and f.name != b"."
     }
-    if rows or gone or difference.refreshed or skipped or values:
+    if rows or gone or difference.refreshed or skipped or values or difference.normals:
         host.index.change(
             rows=[*rows, *difference.refreshed],
             removed=[key for key in gone if key not in kept],
             values=values,
             paces=noted,
             skipped=skipped,
+            normals=difference.normals,
         )
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from pacha.core.entry import render_entry
 from pacha.core.errors import Busy, NotFound
+from pacha.core.names import outermost
 from pacha.core.plan import Step
 from pacha.core.shown import shown as show_path
 from pacha.ops.capture import record
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
-from pacha.ops.restore import live_state, outermost, perform, plan
+from pacha.ops.restore import live_state, perform, plan
 from pacha.ops.tip import tip_of
 
 

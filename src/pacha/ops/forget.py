@@ -76,5 +76,5 @@ def forget(host: Host, path: bytes) -> int:
         for journal, _ in list(host.journals.all()):
             if any(step.path == path for step in journal.steps):
                 journal.discard()
-        host.index.change(values={"changelog": host.store.signature()})
+        host.index.change(values={"changelog": host.store.signature()}, normals={path: None})
     return count

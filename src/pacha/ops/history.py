@@ -1,7 +1,7 @@
 """Reading a host's history: which revision is meant, what it changed, how a path was at it.
 
-Called by `log`, `show`, `diff`, `cat`, `rollback` and whatever else looks back. It reads the store only,
-never the live tree or the index, so it works on any store: another host's on a server, or a copy on a
+Called by `log`, `show`, `diff`, `cat`, `blame`, `rollback` and whatever else looks back. It reads the store
+only, never the live tree or the index, so it works on any store: another host's on a server, or a copy on a
 read-only disk.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pacha.core.changes import Change, between, merge
+from pacha.core.changes import Change, between, kind_words, merge
 from pacha.core.entry import DIRECTORY, Entry, parse_entry, split_directory
 from pacha.core.errors import DamagedStore, NotFound
 from pacha.core.names import META, content_path, encode_path, is_below, join, meta_directory, meta_path, split
@@ -151,16 +151,28 @@ def content_at(host: Host, position: int, path: bytes) -> bytes | None:
     files = host.store.files(position, [stored])
     if stored in files:
         return next(iter(list(host.store.contents([(stored, files[stored])]))))
-    shown = show_path(path)
     entry = entry_at(host, position, path)
-    if entry is None:
-        raise NotFound(f"{shown} was not there at that revision", hint=f"pacha log {shown} tells when it was")
-    if entry.kind == DIRECTORY:
-        raise NotFound(f"{shown} is a directory", hint="name one file")
-    if entry.target is not None:
+    if entry is not None and entry.target is not None:
         return entry.target
-    what = f"is a {entry.kind.decode()}" if entry.size is None else "was larger than max_file_size"
-    raise NotFound(f"{shown} {what}: it has no stored content")
+    raise without_content(path, entry)
+
+
+def without_content(path: bytes, entry: Entry | None) -> NotFound:
+    """Why the store has no bytes of a path, whose entry (None: it was not there) is given."""
+    shown = show_path(path)
+    if entry is None:
+        return NotFound(
+            f"{shown} was not there at that revision", hint=f"pacha log {shown} tells when it was"
+        )
+    if entry.kind == DIRECTORY:
+        return NotFound(f"{shown} is a directory", hint="name one file")
+    what = f"is a {kind_words(entry.kind)}" if entry.size is None else "was larger than max_file_size"
+    return NotFound(f"{shown} {what}: it has no stored content")
+
+
+def forgotten(path: bytes) -> NotFound:
+    """That the bytes were taken out of the store."""
+    return NotFound(f"the content of {show_path(path)} was forgotten")
 
 
 def was_ever_tracked(host: Host, path: bytes) -> bool:

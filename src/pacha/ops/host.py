@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pacha.core.config import Config
 from pacha.core.rules import Rules
-from pacha.ops.ports import Hooks, Index, Journals, Lock, Spool, Store, Tree
+from pacha.ops.ports import ChangeFile, Hooks, Index, Journals, Lock, Spool, Store, Tree
 
 
 class Report(Protocol):
@@ -45,6 +45,7 @@ class Host:
         hooks: Hooks,
         lock: Lock,
         journals: Journals,
+        change_file: ChangeFile,
         new_spool: Callable[[], Spool],
         now_ns: Callable[[], int],
         detach: Callable[[list[str]], None],
@@ -62,6 +63,7 @@ class Host:
         self.hooks = hooks
         self.lock = lock
         self.journals = journals
+        self.change_file = change_file
         self.new_spool = new_spool
         self.now_ns = now_ns
         self.detach = detach

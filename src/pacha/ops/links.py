@@ -11,8 +11,9 @@ from collections import defaultdict
 
 from pacha.core.entry import parse_entry
 from pacha.core.names import join
+from pacha.core.tracked import Row
 from pacha.ops.host import Host
-from pacha.ops.scan import Finding
+from pacha.ops.scan import Finding, inode_of
 
 
 def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
@@ -22,15 +23,20 @@ def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
     members: dict[bytes, dict[bytes, Finding | None]] = defaultdict(dict)
     found = {(finding.directory, finding.name) for finding in findings}
     for finding in findings:
-        if finding.inode is not None:
+        if finding.is_link and finding.inode is not None:
             members[finding.inode][finding.path] = finding
-        if finding.row is not None and finding.row.inode is not None:
-            members[finding.row.inode].setdefault(finding.path, None)
+        row = finding.row
+        if row is not None and row.inode is not None and parse_entry(row.line).link is not None:
+            members[row.inode].setdefault(finding.path, None)
     if not members:
         return findings
-    changed = [finding for finding in findings if finding.inode is None]
+    changed = [finding for finding in findings if not finding.is_link]
     for inode, group in members.items():
-        others = [row for row in host.index.links(inode) if (row.directory, row.name) not in found]
+        others = [
+            row
+            for row in host.index.links(inode)
+            if (row.directory, row.name) not in found and _is_name_of(host, row, inode)
+        ]
         paths = [path for path, finding in group.items() if finding is not None]
         paths += [join(row.directory, row.name) for row in others]
         first = min(paths) if len(paths) > 1 else None
@@ -42,7 +48,15 @@ def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
         for row in others:
             entry = parse_entry(row.line)
             if entry.link != first:
-                changed.append(
-                    Finding(row.directory, row.name, row, entry._replace(link=first), row.signature, inode)
-                )
+                entry = entry._replace(link=first)
+                changed.append(Finding(row.directory, row.name, row, entry, row.signature, inode, True))
     return changed
+
+
+def _is_name_of(host: Host, row: Row, inode: bytes) -> bool:
+    """Whether it still is: what was not looked at may be gone, and its number another file's."""
+    try:
+        status = host.tree.lstat(join(row.directory, row.name))
+    except OSError:
+        return False
+    return status is not None and inode_of(status) == inode

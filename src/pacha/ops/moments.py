@@ -7,7 +7,7 @@ one fails for another reason than wrong usage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,9 +25,18 @@ class Ran(NamedTuple):
 
 
 def run_hooks(
-    host: Host, moment: str, payload: dict[str, Any], *, revision: str | None, stop: bool = False
+    host: Host,
+    moment: str,
+    payload: dict[str, Any],
+    *,
+    revision: str | None,
+    stop: bool = False,
+    more: Callable[[], Mapping[str, Any]] | None = None,
 ) -> list[Ran]:
-    """Run the hooks of a moment, their output streamed to whoever asked; `stop` at the first that fails."""
+    """Run the hooks of a moment, their output streamed to whoever asked; `stop` at the first that fails.
+
+    `more` adds to the payload what is worth finding out only where there is a hook.
+    """
     results = host.hooks.run(
         moment,
         {"host": host.name, **payload},
@@ -38,6 +47,7 @@ def run_hooks(
         dry_run=False,
         output=host.report.hook_output,
         stop=stop,
+        more=more,
     )
     return [Ran(f"{moment}/{r.name}", r.exit, r.output, r.seconds) for r in results]
 

@@ -41,18 +41,9 @@ class Planned(NamedTuple):
     notes: dict[bytes, str]
 
 
-def outermost(paths: Sequence[bytes]) -> list[bytes]:
-    """The paths without those that lie below another of them."""
-    kept: list[bytes] = []
-    for path in sorted(set(paths)):
-        if not any(is_below(path, other) for other in kept):
-            kept.append(path)
-    return kept
-
-
 def live_state(host: Host, scope: Sequence[bytes], spool: Spool | None = None) -> Live:
     """What is there now within `scope`; with a `spool` new contents are kept for a capture."""
-    difference = look(host, scope, spool, None)
+    difference = look(host, scope, spool, None, exact=True)
     lines: dict[bytes, bytes] = {}
     for top in scope:
         for directory in host.index.directories(top):

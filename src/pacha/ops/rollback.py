@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pacha.core.entry import Entry
 from pacha.core.errors import NotFound
-from pacha.core.names import content_path, is_below
+from pacha.core.names import content_path, is_below, outermost
 from pacha.core.plan import Step
 from pacha.core.revision import Revision
 from pacha.core.rules import Rules
@@ -26,7 +26,7 @@ from pacha.ops.heal import heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
-from pacha.ops.restore import Live, Planned, live_state, outermost, perform, plan, planned_objects
+from pacha.ops.restore import Live, Planned, live_state, perform, plan, planned_objects
 from pacha.ops.tip import rules_at, tip_of
 
 

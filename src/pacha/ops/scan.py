@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.core import pace
 from pacha.core.entry import DIRECTORY, FILE, Entry, parse_entry, render_entry
-from pacha.core.names import is_below, join, split
+from pacha.core.names import ancestors, is_below, join, outermost, split
 from pacha.core.tracked import Blob, Reading, Row, Skipped, Vanished
 from pacha.ops.host import Host
+from pacha.ops.normalize import Compared, compare
 from pacha.ops.ports import Directory, Spool
 
 if TYPE_CHECKING:
@@ -29,11 +30,17 @@ _ATTEMPTS = 3
 _STEP_NS, _COARSE_STEP_NS = 20_000_000, 2_100_000_000
 _SECOND = 1_000_000_000
 _PROGRESS_EVERY = 250
+# The reasons that are no failure.
+TOO_LARGE = "larger than max_file_size: metadata and digest only"
+MOUNTED = "another file system is mounted here: watch it by its own path"
 _SIGNATURE = struct.Struct("<QQIIIQQ16s16s")
 
 
 class Finding(NamedTuple):
-    """An entry that is not as the index has it: `row` is None for a new one, `entry` for one that is gone."""
+    """An entry that is not as the index has it: `row` is None for a new one, `entry` for one that is gone.
+
+    `inode` says which file it is a name of; `is_link`, that this file has several.
+    """
 
     directory: bytes
     name: bytes
@@ -41,7 +48,9 @@ class Finding(NamedTuple):
     entry: Entry | None
     signature: bytes = b""
     inode: bytes | None = None
+    is_link: bool = False
     data: Blob | None = None
+    compared: Compared | None = None  # of a content that is another than the stored one
 
     @property
     def path(self) -> bytes:
@@ -59,9 +68,11 @@ class Scan:
         *,
         unpaced: Iterable[bytes] | None = (),
         trusting: bool = True,
+        exact: bool = False,
     ) -> None:
         """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too
         often; None: all are. Not `trusting`, what the index knows of an entry's status counts for nothing.
+        `exact`, no content is compared by the lines that count.
         """
         self.findings: list[Finding] = []
         self.skipped: list[Skipped] = []
@@ -70,11 +81,13 @@ class Scan:
         self._host = host
         self._spool = spool
         self._trusting = trusting
+        self._exact = exact
         self._now = host.now_ns()
         self._paces = {} if unpaced is None else self._overdue(set(unpaced))
         self._visited: set[bytes] = set()
         self._kept: list[bytes] = []
         self._named = set(host.config.watch)
+        self._devices: dict[bytes, int | None] = {}
 
     def _overdue(self, unpaced: set[bytes]) -> set[bytes]:
         """The paths that must wait."""
@@ -89,7 +102,11 @@ class Scan:
 
     def run(self, paths: Sequence[bytes]) -> None:
         """Look at each path, which must be tracked, and everything below it."""
-        for path in paths:
+        for path in outermost(paths):
+            mount = self._mount_above(path)
+            if mount is not None:
+                self._keep(mount, MOUNTED, failed=False)
+                continue
             try:
                 status = self._host.tree.lstat(path)
             except OSError as problem:
@@ -105,6 +122,30 @@ class Scan:
             if status is not None and stat.S_ISDIR(status.st_mode):
                 self._walk(path)
                 self._sweep(path)
+
+    def _mount_above(self, path: bytes) -> bytes | None:
+        """The directory at or above a path, within its watch, where another file system begins."""
+        watch = self._host.rules.watch_of(path)
+        if watch is None or self._host.config.cross_filesystems:
+            return None
+        device = None
+        for directory in [above for above in (*ancestors(path), path) if is_below(above, watch)]:
+            own = self._device_of(directory)
+            if device is not None and own not in (None, device) and directory not in self._named:
+                return directory
+            device = own if own is not None else device
+        return None
+
+    def _device_of(self, directory: bytes) -> int | None:
+        """The file system that a directory is on; None for what is none, or can't be looked at."""
+        if directory not in self._devices:
+            try:
+                status = self._host.tree.lstat(directory)
+            except OSError:
+                status = None
+            is_directory = status is not None and stat.S_ISDIR(status.st_mode)
+            self._devices[directory] = status.st_dev if status is not None and is_directory else None
+        return self._devices[directory]
 
     def sweep_untracked(self) -> None:
         """After the rules have changed: what no watch covers any more goes from the store."""
@@ -146,12 +187,12 @@ class Scan:
     def _enter(self, directory: Directory, device: int | None, own: Row | None) -> bool:
         """Take the directory's own entry; False where its contents are another file system's."""
         self._visited.add(directory.path)
-        self._read_self(directory, own)
         crossing = device is not None and directory.stat.st_dev != device
-        if crossing and not self._host.config.cross_filesystems and directory.path not in self._named:
-            self._keep(
-                directory.path, "another file system is mounted here: watch it by its own path", failed=False
-            )
+        is_wanted = self._host.config.cross_filesystems or directory.path in self._named
+        if is_wanted or not crossing or own is None:
+            self._read_self(directory, own)
+        if crossing and not is_wanted:
+            self._keep(directory.path, MOUNTED, failed=False)
             return False
         return True
 
@@ -219,13 +260,16 @@ class Scan:
                 Skipped(path, "unstable: it changed while it was read; captured as last read", True)
             )
         elif entry.kind == FILE and entry.size is not None:
-            self.skipped.append(Skipped(path, "larger than max_file_size: metadata and digest only", False))
-        several = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
-        inode = b"%d:%d" % (reading.stat.st_dev, reading.stat.st_ino) if several else None
+            self.skipped.append(Skipped(path, TOO_LARGE, False))
+        compared = None if self._exact else compare(self._host, path, row, reading)
+        is_link = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
+        inode = inode_of(reading.stat) if entry.kind != DIRECTORY else None
         signature = b"" if entry.unstable else self._signature(reading.stat)
-        if self._spool is not None and (row is None or data is not None):
+        if self._spool is not None and (
+            row is None or (data is not None and not (compared and compared.is_same))
+        ):
             self._host.store.prepare()  # there will be a revision: let Mercurial start while the scan goes on
-        self.findings.append(Finding(directory, name, row, entry, signature, inode, data))
+        self.findings.append(Finding(directory, name, row, entry, signature, inode, is_link, data, compared))
 
     def _is_as_known(self, row: Row | None, status: stat_result) -> bool:
         return self._trusting and row is not None and row.signature == _packed(status)
@@ -256,6 +300,11 @@ class Scan:
         self.count += 1
         if self.count % _PROGRESS_EVERY == 0:
             self._host.report.progress("reading", self.count, None)
+
+
+def inode_of(status: stat_result) -> bytes:
+    """Which file of which file system it is, as the index keeps it."""
+    return b"%d:%d" % (status.st_dev, status.st_ino)
 
 
 def live_line(row: Row) -> bytes:

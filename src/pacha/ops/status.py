@@ -1,21 +1,27 @@
 """Status: what is watched, what is not yet captured, and what needs a person.
 
-Called by the verb. It changes nothing; where another Pacha is at work it tells what it can.
+Called by the verb, and by the agent's worker, so that the agent can tell it at once. It changes nothing;
+where another Pacha is at work it tells what it can.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pacha.core import pace
 from pacha.core.changes import Change
+from pacha.core.names import is_below
 from pacha.core.revision import Revision
 from pacha.core.tracked import Skipped
-from pacha.ops.capture import look
+from pacha.ops.capture import Difference, look
+from pacha.ops.change import open_change
 from pacha.ops.confirm import waiting
 from pacha.ops.heal import heal_if_free
 from pacha.ops.host import Host
+from pacha.ops.scan import MOUNTED, TOO_LARGE
 from pacha.ops.tip import last_of, tip_of
+from pacha.ops.told import change_objects, last_object, path_object, skipped_objects
 
 
 class Status(NamedTuple):
@@ -30,6 +36,7 @@ class Status(NamedTuple):
     paced: list[bytes]
     missing: list[bytes]
     waiting: list[dict[str, Any]]
+    change: dict[str, Any] | None
 
     @property
     def is_clean(self) -> bool:
@@ -37,11 +44,11 @@ class Status(NamedTuple):
         return not (self.pending or self.skipped or self.missing or self.waiting)
 
 
-def status(host: Host) -> Status:
-    """Look at everything that is watched."""
+def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
+    """Look at `paths` (None: everything that is watched), and at what the captures before have left."""
     heal_if_free(host)
     tip_of(host)
-    difference = look(host, None, None, None)
+    difference = look(host, paths, None, None)
     now = host.now_ns()
     paced = [path for path, text in host.index.paces().items() if pace.is_paced(pace.parse(text), now)]
     missing = [path for path in host.config.watch if _is_missing(host, path)]
@@ -49,11 +56,35 @@ def status(host: Host) -> Status:
         last_of(host),
         host.index.count(),
         difference.changes,
-        sorted(difference.skipped + _lasting(host, difference.skipped)),
+        sorted(difference.skipped + _lasting(host, difference)),
         sorted(paced),
         missing,
         waiting(host),
+        open_change(host),
     )
+
+
+def status_object(host: Host, found: Status) -> dict[str, Any]:
+    """The contract's object, but for `agent`."""
+    return {
+        "host": host.name,
+        "role": "client" if host.config.servers else "standalone",
+        "state": host.state,
+        "store": host.store.path.decode("utf-8", "surrogateescape"),
+        "config": host.config.source,
+        "watches": [path_object(path) for path in host.config.watch],
+        "entries": found.entries,
+        "revision": found.last.id if found.last else None,
+        "last": last_object(found.last) if found.last else None,
+        "pending": change_objects(found.pending),
+        "skipped": skipped_objects(found.skipped),
+        "missing": [path_object(path) for path in found.missing],
+        "paced": [path_object(path) for path in found.paced],
+        "unconfirmed": found.waiting,
+        "change": found.change,
+        "servers": [],
+        "changelog": host.store.signature().decode(),
+    }
 
 
 def _is_missing(host: Host, path: bytes) -> bool:
@@ -63,13 +94,14 @@ def _is_missing(host: Host, path: bytes) -> bool:
         return False
 
 
-def _lasting(host: Host, fresh: list[Skipped]) -> list[Skipped]:
-    """What an earlier capture left out and the scan had no reason to look at again, such as a file too
-    large.
+def _lasting(host: Host, seen: Difference) -> list[Skipped]:
+    """What earlier captures left out: where this look has not been, and, where it had no reason to look at it
+    again, such as a file too large.
     """
-    known = {item.path for item in fresh}
+    known = {item.path for item in seen.skipped}
     lasting = []
     for path, reason in host.index.skipped().items():
-        if path not in known and reason.startswith("larger than"):
-            lasting.append(Skipped(path, reason, False))
+        was_looked_at = any(is_below(path, top) for top in seen.scope)
+        if path not in known and (not was_looked_at or reason.startswith(TOO_LARGE)):
+            lasting.append(Skipped(path, reason, not reason.startswith((TOO_LARGE, MOUNTED))))
     return lasting

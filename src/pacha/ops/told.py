@@ -36,6 +36,18 @@ def skipped_objects(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
     return [{**path_object(item.path), "reason": item.reason, "failed": item.failed} for item in skipped]
 
 
+def last_object(revision: Revision) -> dict[str, Any]:
+    """The newest revision in short: `{id, time, time_ns, author, cause, message}`."""
+    return {
+        "id": revision.id,
+        "time": format_when(revision.stamp.time_ns),
+        "time_ns": revision.stamp.time_ns,
+        "author": revision.author,
+        "cause": revision.stamp.cause,
+        "message": revision.message,
+    }
+
+
 def revision_object(revision: Revision, changes: Iterable[Change], host: str) -> dict[str, Any]:
     """`{id, time, host, author, cause, message, who, paths}` and the full hash."""
     return {

@@ -8,6 +8,7 @@ knows nothing of. Live files are read again, whatever the index believes of them
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pacha.core.changes import Change
@@ -26,8 +27,8 @@ _AT_ONCE = 500
 
 
 class Verified(NamedTuple):
-    """`problems` concern the store; `live` are differences of live files from the last revision; `forgotten`
-    have no content any more.
+    """`problems` concern the store; `live` are differences of live files from the last revision, `normalized`
+    those that differ in lines only that `[[normalize]]` drops; `forgotten` have no content any more.
     """
 
     revision: str | None
@@ -36,6 +37,7 @@ class Verified(NamedTuple):
     forgotten: list[bytes]
     live: list[Change]
     skipped: list[Skipped]
+    normalized: Sequence[bytes] = ()
 
 
 def verify(host: Host) -> Verified:
@@ -64,7 +66,13 @@ def verify(host: Host) -> Verified:
         difference = look(host, None, None, None, trusting=False)
     revision = last.id if last else None
     return Verified(
-        revision, last.position + 1 if last else 0, [], forgotten, difference.changes, difference.skipped
+        revision,
+        last.position + 1 if last else 0,
+        [],
+        forgotten,
+        difference.changes,
+        difference.skipped,
+        difference.normalized,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from pacha.core.shown import printable, shown
 
-__all__ = ["clip", "content_line", "paint", "plural", "printable", "shown", "use_colour"]
+__all__ = ["clip", "content_line", "paint", "plural", "printable", "shown", "use_colour", "wrap"]
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 CHANGE_COLOURS = {"added": "green", "modified": "yellow", "removed": "red", "metadata": "cyan"}
@@ -39,6 +39,14 @@ def paint(text: str, colour: str, on: bool) -> str:
 def clip(text: str, width: int) -> str:
     """At most `width` characters, the cut marked; a width of 0 cuts nothing."""
     return text if not width or len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The text in pieces of `width` characters, tabs as spaces; a width of 0 leaves it as it is."""
+    if not width:
+        return [text]
+    text = text.expandtabs()
+    return [text[at : at + width] for at in range(0, len(text), width)] or [""]
 
 
 def plural(count: int, word: str) -> str:

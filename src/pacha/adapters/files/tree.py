@@ -58,6 +58,11 @@ class Directory:
                 found.append((name, status))
         return found
 
+    def subdirectories(self) -> list[bytes]:
+        """The names of the directories in it, in no order; links to directories are none."""
+        with os.scandir(self.descriptor) as entries:
+            return [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
     def lstat(self, name: bytes) -> os.stat_result | None:
         """The entry's own status, None where there is none."""
         try:

@@ -23,7 +23,7 @@ import struct
 from mercurial import commandserver, commit, context, error, extensions, hg, lock, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
-from mercurial.utils import stringutil
+from mercurial.utils import dag_util, stringutil
 
 testedwith = b"7.2"
 
@@ -291,6 +291,14 @@ class _Session:
             except error.CensoredNodeError:
                 self._item(None)
 
+    def do_annotate(self, path, rev):
+        """One item `(rev, bytes)` for each line of `path` at `rev`: what `hg annotate` says of it.
+
+        Of versions that were forgotten nothing is known: the lines of the next one count as new.
+        """
+        for line in dag_util.annotate(self._repo[rev][path].introfilectx(), _known_parents):
+            self._item((line.fctx.rev(), line.text), len(line.text))
+
     def do_verify(self):
         """Mercurial's own verification; items are its complaints, the value is their number."""
         repo = self._repo
@@ -324,6 +332,12 @@ class _Session:
                 durable.fsync(directory)
                 written.closed()
             return len(nodes)
+
+
+def _known_parents(file):
+    """The versions before one of a file, but for those that were forgotten."""
+    file.rev()  # known before its parents are, or each would look through the whole history for its own
+    return [parent for parent in file.parents() if not parent.filelog().iscensored(parent.filerev())]
 
 
 def _break_stale_locks(repo):

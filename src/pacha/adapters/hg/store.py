@@ -163,6 +163,12 @@ class Store:
         if wanted:
             yield from self._start().stream("contents", list(wanted))
 
+    def annotate(self, path: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+        """`(position of the revision that brought it, bytes)` of each line of a store path, which must be
+        there.
+        """
+        yield from self._start().stream("annotate", path, position)
+
     # -- care --------------------------------------------------------------------------------------
 
     def verify(self) -> list[str]:

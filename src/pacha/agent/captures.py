@@ -1,0 +1,77 @@
+"""What the worker does with a request: a capture, or a look at everything.
+
+Called in the worker's process alone, with its own `Host`. A look does not take what it finds where that is
+little: it names the paths, so that the agent, which may know who changed them, asks for them. An answer is a
+plain dict; an error is one too.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from pacha.core.errors import PachaError
+from pacha.ops.capture import Captured, Origin, capture, look, note, record
+from pacha.ops.heal import heal
+from pacha.ops.host import Host
+from pacha.ops.moments import on_failure
+from pacha.ops.status import status, status_object
+from pacha.ops.tip import last_of, tip_of
+
+# More changes than this are one revision by nobody known: they came while no agent ran.
+NAMED_AT_MOST = 1_000
+_CAUSE = "agent"
+_TOLD_AT_MOST = 100
+
+
+def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one request of `agent/tasks`."""
+    try:
+        if "look" in request:
+            return {**_look(host), "status": _status(host)}
+        origin = Origin(request["author"], tuple(request["who"]))
+        done = capture(
+            host, request["paths"], cause=request["cause"], message=request["message"], origin=origin
+        )
+        return {**_told(host, done), "status": _status(host)}
+    except PachaError as problem:
+        return {"error": {"kind": problem.kind, "message": str(problem), "hint": problem.hint}}
+    except OSError as problem:
+        return {"error": {"kind": "failed", "message": problem.strerror or str(problem), "hint": ""}}
+
+
+def _look(host: Host) -> dict[str, Any]:
+    with host.lock, on_failure(host, _CAUSE), closing(host.new_spool()) as spool:
+        heal(host)
+        tip_of(host)
+        difference = look(host, None, spool)
+        if 0 < len(difference.changes) <= NAMED_AT_MOST and host.index.get("rules") == host.rules.render():
+            note(host, difference)
+            return {"found": [change.path for change in difference.changes], **_later(difference)}
+        return _told(host, record(host, None, cause=_CAUSE, origin=Origin("unknown", ()), seen=difference))
+
+
+def _status(host: Host) -> dict[str, Any]:
+    """What `pacha status` tells, as of now: the agent keeps it, so that nobody need look again."""
+    found = status_object(host, status(host, []))
+    return {**found, "skipped": found["skipped"][:_TOLD_AT_MOST]}
+
+
+def _told(host: Host, done: Captured) -> dict[str, Any]:
+    last = last_of(host) if done.revision is not None else None
+    made = {}
+    if last is not None:
+        made = {
+            "revision": last.id,
+            "time_ns": last.stamp.time_ns,
+            "author": last.author,
+            "cause": last.stamp.cause,
+            "message": last.message,
+            "changed": [change.path for change in done.changes[:_TOLD_AT_MOST]],
+        }
+    return {"revision": None, **made, **_later(done)}
+
+
+def _later(seen: Any) -> dict[str, Any]:
+    unstable = [item.path for item in seen.skipped if item.reason.startswith("unstable")]
+    return {"deferred": list(seen.deferred), "unstable": unstable}

@@ -1,0 +1,87 @@
+"""The agent, put together from the adapters, and what asks a running one.
+
+Called by `cli/agent`, `cli/status` and `cli/change`. What only the worker needs is imported in the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pacha.agent.loop import Settled
+    from pacha.agent.ports import Source
+    from pacha.ops.host import Host
+
+
+def ask_agent(state: str, question: str, seconds: float = 5.0) -> dict[str, Any] | None:
+    """The answer of the agent of a state folder to `status` or `flush`; None where there is no agent."""
+    from pacha.adapters.control import ask, socket_path
+
+    try:
+        return ask(socket_path(state), {"ask": question}, seconds)
+    except OSError:  # no state folder
+        return None
+
+
+def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: Callable[[], Host]) -> int:
+    """Be the agent of a state folder until it is ended; the exit code. Busy where there is one already.
+
+    `load` reads the configuration; `make_host` is called in the worker.
+    """
+    from pacha.adapters import state as folder
+    from pacha.adapters.control import Control, socket_path
+    from pacha.adapters.files.tree import Tree
+    from pacha.adapters.lock import take_for_good
+    from pacha.adapters.mounts import Mounts
+    from pacha.adapters.service import Log, Notifier
+    from pacha.agent.loop import Agent
+    from pacha.agent.marks import Marks
+    from pacha.agent.tasks import Tasks
+    from pacha.agent.worker import Worker
+    from pacha.core.maintenance import NAME
+
+    folder.make(state)
+    only = take_for_good(os.path.join(state, "agent.lock"), "an agent is running on this state folder")
+    log = Log()
+
+    def let_go() -> None:
+        for descriptor in {only, *agent.descriptors()}:
+            os.close(descriptor)
+
+    def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
+        from pacha.agent.captures import answer
+
+        host = make_host()
+        return lambda request: answer(host, request)
+
+    agent = Agent(
+        load=load,
+        marks=Marks(Tree(root), _sources(root)),
+        mounts=Mounts(root),
+        worker=Worker(work, let_go),
+        tasks=Tasks(log, os.path.join(state, NAME), time.monotonic_ns()),
+        control=Control(socket_path(state)),
+        notifier=Notifier(),
+        log=log,
+    )
+    return agent.run()
+
+
+def _sources(root: bytes) -> dict[str, Callable[[], Source]]:
+    """The kinds of events, the best first."""
+
+    def fanotify() -> Source:
+        from pacha.adapters.events.fanotify import Fanotify
+        from pacha.adapters.events.processes import Processes
+
+        return Fanotify(root, Processes().who)
+
+    def inotify() -> Source:
+        from pacha.adapters.events.inotify import Inotify
+
+        return Inotify(root)
+
+    return {"fanotify": fanotify, "inotify": inotify}

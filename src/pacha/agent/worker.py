@@ -1,0 +1,128 @@
+"""The worker: a forked process in which captures are made, so that the agent itself stays small.
+
+Called by the loop. Whatever a capture needs (digests, the index, the Mercurial child) is imported in the
+worker alone. It starts with the first sign of work, while the quiet time passes, and ends by itself once it
+has had nothing to do for `IDLE_SECONDS`, and its Mercurial child with it. Its ending, however it comes,
+costs nothing but that capture: what it was asked for is asked for again. One request is made at a time.
+
+A message is a 32-bit length and a marshalled dict: both ends are one program, and paths are bytes.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+IDLE_SECONDS = 30
+ENDED = {"kind": "worker", "message": "the worker ended unexpectedly", "hint": ""}
+
+Message = dict[str, Any]
+
+
+class Worker:
+    """The agent's end. `work` runs in the worker's process: it makes the function that answers a request."""
+
+    def __init__(self, work: Callable[[], Callable[[Message], Message]], let_go: Callable[[], None]) -> None:
+        """`let_go` closes, in the worker, what is the agent's alone."""
+        self._work = work
+        self._let_go = let_go
+        self._socket: socket.socket | None = None
+        self._pid = 0
+        self._received = bytearray()
+        self.is_busy = False
+
+    def fileno(self) -> int:
+        """What becomes readable when there is an answer, or the worker has ended; -1 where there is none."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def start(self) -> None:
+        """Fork, unless it is there; there will be work."""
+        if self._socket is not None:
+            return
+        mine, its = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                mine.close()
+                signal.set_wakeup_fd(-1)
+                self._let_go()
+                _serve(its, self._work)
+                code = 0
+            except BaseException:  # noqa: BLE001 - nothing is above it
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(code)
+        its.close()
+        self._socket, self._pid = mine, pid
+
+    def ask(self, request: Message) -> None:
+        """Hand over a request; the answer comes by `answer`. OSError where the worker has just ended."""
+        self.start()
+        assert self._socket is not None
+        self.is_busy = True
+        self._socket.sendall(_packed(request))
+
+    def answer(self) -> Message | None:
+        """What has come: an answer, or an error where the worker ended instead; None where that is not all
+        there yet.
+        """
+        assert self._socket is not None
+        part = self._socket.recv(1 << 16)
+        if not part:
+            was_busy = self.is_busy
+            self.stop()
+            return {"error": ENDED} if was_busy else None
+        self._received += part
+        if len(self._received) < 4:
+            return None
+        (length,) = struct.unpack_from(">I", self._received)
+        if len(self._received) < 4 + length:
+            return None
+        message: Message = marshal.loads(bytes(self._received[4:]))  # noqa: S302 - from our own fork
+        self._received.clear()
+        self.is_busy = False
+        return message
+
+    def stop(self) -> None:
+        """Let it finish what it is doing, and wait for its end."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            os.waitpid(self._pid, 0)
+        self._received.clear()
+        self.is_busy = False
+
+
+def _packed(message: Message) -> bytes:
+    data = marshal.dumps(message)
+    return struct.pack(">I", len(data)) + data
+
+
+def _serve(its: socket.socket, work: Callable[[], Callable[[Message], Message]]) -> None:
+    """The worker's life."""
+    # Ctrl-C is for the agent, which lets the capture at hand finish.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    answer = work()
+    its.settimeout(IDLE_SECONDS)
+    stream = its.makefile("rb")
+    try:
+        while head := stream.read(4):
+            (length,) = struct.unpack(">I", head)
+            request: Message = marshal.loads(stream.read(length))  # noqa: S302 - from our own parent
+            its.settimeout(None)
+            try:
+                its.sendall(_packed(answer(request)))
+            finally:
+                its.settimeout(IDLE_SECONDS)
+    except TimeoutError:  # nothing to do for so long
+        pass
+    except (BrokenPipeError, ConnectionResetError):  # the agent has ended
+        pass
