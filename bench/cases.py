@@ -11,7 +11,7 @@ from functools import partial
 
 import timing
 import tree
-from contestants import Contestant, Etckeeper, Git, Mercurial, Restic
+from contestants import Contestant, Etckeeper, Git, InotifyGit, Mercurial, Restic
 from figures import (
     BARE,
     CONTENT,
@@ -48,10 +48,15 @@ class Scale:
     rollback_rounds: int
     start_up_rounds: int
     edits: int
+    latency_files: tuple[int, ...]
+    writes: int
+    idle_rounds: int
 
 
-FULL = Scale("full", {2_000: 7, 20_000: 3}, (2_000, 20_000, 100_000), 11, 21, 5, 41, 200)
-QUICK = Scale("quick", {2_000: 3}, (2_000,), 5, 9, 3, 21, 200)
+FULL = Scale(
+    "full", {2_000: 7, 20_000: 3}, (2_000, 20_000, 100_000), 11, 21, 5, 41, 200, (2_000, 100_000), 50, 3
+)
+QUICK = Scale("quick", {2_000: 3}, (2_000,), 5, 9, 3, 21, 200, (2_000,), 50, 1)
 
 
 @dataclass
@@ -68,6 +73,7 @@ class Bench:
     etckeeper_git: Etckeeper
     etckeeper_hg: Etckeeper
     restic: Restic
+    inotify_git: InotifyGit
 
     def present(self, task: Task, wanted: Iterable[Contestant]) -> list[Contestant]:
         """Those whose tool is there; the others are noted."""
@@ -93,7 +99,7 @@ def run_first_capture(bench: Bench) -> None:
         here = bench.present(task, wanted)
         for turn in range(rounds):
             for contestant in here:
-                _attempt(bench, task, contestant, turn, partial(_first, bench, files))
+                attempt(bench, task, contestant, turn, partial(_first, bench, files))
 
 
 def _first(bench: Bench, files: int, contestant: Contestant) -> float:
@@ -101,18 +107,18 @@ def _first(bench: Bench, files: int, contestant: Contestant) -> float:
         tree.grow(plot.tree, files)
         contestant.prepare(plot)
         seconds = timing.timed(contestant.first(plot))
-        _expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
+        expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
         return seconds
 
 
 def run_no_change(bench: Bench) -> None:
     task = NO_CHANGE
     with ExitStack() as stack:
-        places = _planted(bench, stack, task, SMALL, [bench.pacha, bench.git, bench.restic])
+        places = planted(bench, stack, task, SMALL, [bench.pacha, bench.git, bench.restic])
         before = {c.name: c.revisions(plot) for c, plot in places}
         for turn in range(bench.scale.rounds):
             for contestant, plot in places:
-                _attempt(bench, task, contestant, turn, partial(_unchanged, plot))
+                attempt(bench, task, contestant, turn, partial(_unchanged, plot))
         for contestant, plot in places:
             # restic makes a snapshot whether or not anything changed.
             new = contestant.revisions(plot) - before[contestant.name]
@@ -134,13 +140,13 @@ def run_one_change(bench: Bench) -> None:
             if files <= SMALL:
                 wanted.append(bench.etckeeper_hg)
             task = one_change(files)
-            for contestant, plot in _planted(bench, stack, task, files, wanted):
+            for contestant, plot in planted(bench, stack, task, files, wanted):
                 fields.append((task, files, contestant, plot, contestant.revisions(plot)))
         rounds = bench.scale.one_change_rounds
         for turn in range(rounds):
             for task, files, contestant, plot, _ in fields:
                 name = tree.picks(files, rounds)[turn]
-                _attempt(bench, task, contestant, turn, partial(_change, plot, name, turn))
+                attempt(bench, task, contestant, turn, partial(_change, plot, name, turn))
         for task, _, contestant, plot, before in fields:
             if not bench.figures.failed(task, contestant.name):
                 made = contestant.revisions(plot) - before
@@ -157,7 +163,7 @@ def run_rollback(bench: Bench) -> None:
     here = bench.present(ROLLBACK, [bench.pacha, bench.restic])
     for turn in range(bench.scale.rollback_rounds):
         for contestant in here:
-            _attempt(bench, ROLLBACK, contestant, turn, partial(_rollback, bench))
+            attempt(bench, ROLLBACK, contestant, turn, partial(_rollback, bench))
 
 
 def _rollback(bench: Bench, contestant: Contestant) -> float:
@@ -168,9 +174,9 @@ def _rollback(bench: Bench, contestant: Contestant) -> float:
         timing.run(contestant.first(plot))
         before = tree.fingerprint(plot.tree, files)
         tree.wreck(plot.tree, files)
-        _expect(tree.fingerprint(plot.tree, files) != before, "the tree was not wrecked")
+        expect(tree.fingerprint(plot.tree, files) != before, "the tree was not wrecked")
         seconds = timing.timed(contestant.restore(plot))
-        _expect(tree.fingerprint(plot.tree, files) == before, "the tree is not what it was")
+        expect(tree.fingerprint(plot.tree, files) == before, "the tree is not what it was")
         return seconds
 
 
@@ -180,7 +186,7 @@ def run_growth(bench: Bench) -> None:
     if bench.scale is FULL:
         wanted += [bench.mercurial, bench.etckeeper_hg, bench.restic]
     for contestant in bench.present(GROWTH, wanted):
-        _attempt(bench, GROWTH, contestant, 0, partial(_growth, bench, edits))
+        attempt(bench, GROWTH, contestant, 0, partial(_growth, bench, edits))
 
 
 def _growth(bench: Bench, edits: int, contestant: Contestant) -> float:
@@ -198,7 +204,7 @@ def _growth(bench: Bench, edits: int, contestant: Contestant) -> float:
         for turn, name in enumerate(names):
             _change(plot, name, turn, contestant)
         made = contestant.revisions(plot) - revisions
-        _expect(made == edits, f"{made} revisions for {edits} edits")
+        expect(made == edits, f"{made} revisions for {edits} edits")
         end, end_state = tree.space(store), tree.space(state)
         bench.figures.add(CONTENT, contestant.name, (end.content - begin.content) / edits / 1000)
         if contestant is bench.pacha:
@@ -211,8 +217,8 @@ def run_start_up(bench: Bench) -> None:
     with bench.ground.plot(SMALL) as plot:
         commands = {BARE: Command((pacha.python, "-I", "-c", "pass"), plot.root, pacha.environment(plot))}
         if pacha.missing is not None:
-            figures.fail(START_UP, VERSION, pacha.missing)
-            figures.fail(START_UP, STATUS, pacha.missing)
+            for task, who in ((START_UP, VERSION), (START_UP, STATUS), (START_UP_AGENT, STATUS)):
+                figures.fail(task, who, pacha.missing)
             _turns(bench, START_UP, commands)
             return
         commands[VERSION] = pacha.pacha(plot, "--version")
@@ -221,18 +227,16 @@ def run_start_up(bench: Bench) -> None:
         try:
             timing.run(pacha.first(plot))
         except CommandError as error:
-            figures.fail(START_UP, STATUS, str(error))
+            for task in (START_UP, START_UP_AGENT):
+                figures.fail(task, STATUS, str(error))
             _turns(bench, START_UP, commands)
             return
         commands[STATUS] = pacha.pacha(plot, "status")
         _turns(bench, START_UP, commands)
         del commands[VERSION]
         try:
-            with pacha.agent(plot) as running:
-                if running:
-                    _turns(bench, START_UP_AGENT, commands)
-                else:
-                    figures.notes.append("No `pacha agent` kept running: `pacha status` was measured alone.")
+            with pacha.following(plot):
+                _turns(bench, START_UP_AGENT, commands)
         except CommandError as error:
             figures.fail(START_UP_AGENT, STATUS, str(error))
 
@@ -249,7 +253,7 @@ def _turns(bench: Bench, task: Task, commands: dict[str, Command]) -> None:
                     bench.figures.fail(task, who, str(error))
 
 
-def _planted(
+def planted(
     bench: Bench, stack: ExitStack, task: Task, files: int, wanted: Sequence[Contestant]
 ) -> list[tuple[Contestant, Plot]]:
     """A plot for each contestant that is there, with the first capture done."""
@@ -261,7 +265,7 @@ def _planted(
         try:
             contestant.prepare(plot)
             timing.run(contestant.first(plot))
-            _expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
+            expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
         except (CommandError, UndoneError) as error:
             bench.figures.fail(task, contestant.name, str(error))
         else:
@@ -269,7 +273,7 @@ def _planted(
     return places
 
 
-def _attempt(
+def attempt(
     bench: Bench, task: Task, contestant: Contestant, turn: int, measure: Callable[[Contestant], float]
 ) -> None:
     """One measurement of one contestant, unless it has left the case."""
@@ -285,7 +289,7 @@ def _attempt(
         bench.say(f"{task.what}: round {turn + 1}: {contestant.name}: {value:.3f} {task.unit}")
 
 
-def _expect(condition: bool, otherwise: str) -> None:
+def expect(condition: bool, otherwise: str) -> None:
     if not condition:
         raise UndoneError(otherwise)
 

@@ -8,13 +8,16 @@ environment of its own.
 import json
 import os
 import shutil
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import timing
 from ground import Plot
-from timing import Command
+from timing import Command, CommandError
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ETCKEEPER_SOURCE = Path("/etc/etckeeper")  # copied from, never run with
@@ -29,6 +32,11 @@ _GIT_CONFIG = """\
 [maintenance]
 \tauto = false
 """
+_LOOP = """\
+inotifywait -m -r -e close_write,create,delete,move,attrib --exclude '/\\.git(/|$)' . |
+while read -r _; do git add -A && git commit -q -m auto; done
+"""
+_LOOP_START = 60.0  # seconds until inotifywait has to watch
 _HG_CONFIG = "[ui]\nusername = Bench <bench@example.org>\n"
 
 
@@ -127,6 +135,38 @@ class Git(Contestant):
 
     def revisions(self, plot: Plot) -> int:
         return int(timing.output(self.command(plot, "rev-list", "--count", "HEAD")))
+
+
+class InotifyGit(Git):
+    """A loop that commits with git whatever inotifywait tells of, at once."""
+
+    name = "inotifywait + git"
+
+    def look_for(self) -> str | None:
+        if shutil.which("inotifywait", path=SYSTEM_PATH) is None:
+            return "inotifywait is not installed"
+        return super().look_for()
+
+    @contextmanager
+    def following(self, plot: Plot) -> Iterator[None]:
+        """The loop runs. Raise CommandError if it does not."""
+        said = plot.scratch / "inotifywait"
+        command = Command(("/bin/sh", "-c", _LOOP), plot.tree, self.environment(plot))
+        with timing.beside(command, said) as process:
+            give_up = time.monotonic() + _LOOP_START
+            while b"Watches established" not in said.read_bytes():
+                if process.poll() is not None or time.monotonic() > give_up:
+                    raise CommandError("inotifywait does not watch the tree")
+                time.sleep(0.05)
+            yield
+
+    def tip(self, plot: Plot) -> Path:
+        """The file that changes when a revision becomes readable."""
+        return plot.tree / ".git" / "refs" / "heads" / "main"
+
+    def newest(self, plot: Plot) -> str:
+        """The newest revision, as another process reads it."""
+        return timing.output(self.command(plot, "log", "-1", "--format=%H")).strip()
 
 
 class Mercurial(Contestant):

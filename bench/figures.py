@@ -1,9 +1,11 @@
 """What was measured, and what Pacha promised.
 
-Filled by `cases`, read by `report` and `run`. The promises are the budgets of the project's design; each
-compares the medians of two series of one run, so they hold on any machine. Must not measure or print.
+Filled by `cases` and `live`, read by `report` and `run`. The promises are the budgets of the project's
+design. Most compare the medians of two series of one run, so they hold on any machine; those of the agent are
+in milliseconds and megabytes, as the design has them. Must not measure or print.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -13,6 +15,9 @@ PACHA = "pacha"
 BARE = "bare interpreter"
 VERSION = "pacha --version"
 STATUS = "pacha status"
+QUIET = 50  # ms of silence that the agent waits for, by default
+LATENCY_FILES = (2_000, 100_000)
+IDLE_FILES = (2_000, 12_000)
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Task:
     what: str
     unit: str = "s"
 
+    def shown(self, value: float) -> str:
+        """A value with its unit, as exact as it is worth."""
+        digits = {"s": 3, "MB": 2, "": 0}.get(self.unit, 1)
+        return f"{value:.{digits}f} {self.unit}".rstrip()
+
 
 def first_capture(files: int) -> Task:
     return Task("first-capture", f"first capture of {files:,} files")
@@ -32,6 +42,27 @@ def one_change(files: int) -> Task:
     return Task("one-change", f"one change among {files:,} files")
 
 
+def latency(files: int) -> Task:
+    return Task("latency", f"a write to its revision, {files:,} files", "ms")
+
+
+def idle_memory(files: int) -> Task:
+    return Task("idle", f"memory of the idle agent, {files:,} files (PSS)", "MB")
+
+
+def idle_resident(files: int) -> Task:
+    return Task("idle", f"the same with all that it shares with others, {files:,} files (RSS)", "MB")
+
+
+def idle_switches(files: int) -> Task:
+    return Task("idle", f"context switches of the idle agent in 10 s, {files:,} files", "")
+
+
+def awakening(files: int) -> Task:
+    return Task("idle", f"a write to its revision after 45 idle seconds, {files:,} files", "ms")
+
+
+MORE_MEMORY = Task("idle", "memory of the idle agent for 10,000 more files (PSS)", "MB")
 NO_CHANGE = Task("no-change", "nothing changed, 2,000 files")
 ROLLBACK = Task("rollback", "rollback of 2,000 wrecked files")
 GROWTH = Task("growth", "growth of the store by a one-line edit, on the disk", "KB")
@@ -80,9 +111,47 @@ class Verdict(Enum):
     NOT_ASKED = "not asked for"
 
 
+class Promise(ABC):
+    """One budget: a figure that may be at most (or, if strict, must be less than) `limit`."""
+
+    text: str
+    limit: float
+    strict = False
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple[tuple[Task, str], ...]:
+        """The series that it is judged by."""
+
+    @abstractmethod
+    def value(self, figures: Figures) -> float | None:
+        """The figure; None where it was not measured."""
+
+    @abstractmethod
+    def words(self, value: float) -> str:
+        """A figure with its unit."""
+
+    def judge(self, figures: Figures) -> Verdict:
+        value = self.value(figures)
+        if value is None:
+            tried = {task for task, _ in figures.entries()}
+            asked = {task for task, _ in self.needs} <= tried
+            return Verdict.UNMEASURED if asked else Verdict.NOT_ASKED
+        good = value < self.limit if self.strict else value <= self.limit
+        return Verdict.MET if good else Verdict.MISSED
+
+    @property
+    def bound(self) -> str:
+        return f"{'<' if self.strict else '≤'} {self.limit:g}"
+
+    def aside(self, _figures: Figures) -> str:
+        """What is worth knowing beside the verdict."""
+        return ""
+
+
 @dataclass(frozen=True)
-class Budget:
-    """The subject's median may be at most (or, if strict, must be less than) `limit` times the peer's."""
+class Budget(Promise):
+    """The subject's median compared with `limit` times the peer's."""
 
     text: str
     subject: tuple[Task, str]
@@ -90,31 +159,57 @@ class Budget:
     limit: float
     strict: bool = False
 
-    def ratio(self, figures: Figures) -> float | None:
+    @property
+    def needs(self) -> tuple[tuple[Task, str], ...]:
+        return self.subject, self.peer
+
+    def value(self, figures: Figures) -> float | None:
         subject, peer = figures.series.get(self.subject), figures.series.get(self.peer)
         return subject.median / peer.median if subject and peer and peer.median else None
 
-    def judge(self, figures: Figures) -> Verdict:
-        ratio = self.ratio(figures)
-        if ratio is None:
-            tried = {task for task, _ in figures.entries()}
-            asked = {self.subject[0], self.peer[0]} <= tried
-            return Verdict.UNMEASURED if asked else Verdict.NOT_ASKED
-        good = ratio < self.limit if self.strict else ratio <= self.limit
-        return Verdict.MET if good else Verdict.MISSED
+    def words(self, value: float) -> str:
+        return f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Limit(Promise):
+    """The subject's median, or 95th percentile, in the unit of its task; another's is named beside it."""
+
+    text: str
+    subject: tuple[Task, str]
+    limit: float
+    beside: str = ""
+    p95: bool = False
+
+    @property
+    def needs(self) -> tuple[tuple[Task, str], ...]:
+        return (self.subject,)
+
+    def value(self, figures: Figures) -> float | None:
+        return self._of(figures.series.get(self.subject))
+
+    def words(self, value: float) -> str:
+        return self.subject[0].shown(value)
 
     @property
     def bound(self) -> str:
-        return f"{'<' if self.strict else '≤'} {self.limit:g}"
+        return f"≤ {self.limit:g} {self.subject[0].unit}".rstrip()
+
+    def aside(self, figures: Figures) -> str:
+        value = self._of(figures.series.get((self.subject[0], self.beside)))
+        return "" if value is None else f"{self.beside}: {self.words(value)}"
+
+    def _of(self, series: Series | None) -> float | None:
+        if series is None:
+            return None
+        return series.p95 if self.p95 else series.median
 
 
 _FIRST = first_capture(2_000)
 
 
-def budgets(figures: Figures) -> list[Budget]:
-    """The promises. Without an agent that keeps running, `pacha status` alone stands for it."""
-    alone = START_UP in figures.tasks and START_UP_AGENT not in figures.tasks
-    start = START_UP if alone else START_UP_AGENT
+def budgets() -> list[Promise]:
+    """The promises."""
     return [
         Budget("first capture of 2,000 files : git", (_FIRST, PACHA), (_FIRST, "git"), 4),
         Budget(
@@ -139,9 +234,25 @@ def budgets(figures: Figures) -> list[Budget]:
         ),
         Budget("pacha --version : bare interpreter", (START_UP, VERSION), (START_UP, BARE), 4),
         Budget(
-            f"{STATUS}, {'no agent' if alone else 'agent running'} : bare interpreter",
-            (start, STATUS),
-            (start, BARE),
+            f"{STATUS}, agent running : bare interpreter",
+            (START_UP_AGENT, STATUS),
+            (START_UP_AGENT, BARE),
             4,
         ),
+        *(limit for files in LATENCY_FILES for limit in _latency_limits(files)),
+        Limit("idle agent, memory, 2,000 files", (idle_memory(2_000), PACHA), 20, BARE),
+        Limit("idle agent, memory for 10,000 more files", (MORE_MEMORY, PACHA), 1),
+        *(
+            Limit(f"idle agent, context switches in 10 s, {files:,} files", (idle_switches(files), PACHA), 0)
+            for files in IDLE_FILES
+        ),
+    ]
+
+
+def _latency_limits(files: int) -> list[Limit]:
+    subject, loop = (latency(files), PACHA), "inotifywait + git"
+    what = f"a write to its revision, {files:,} files"
+    return [
+        Limit(f"{what}, median", subject, QUIET + 150, loop),
+        Limit(f"{what}, 95th percentile", subject, QUIET + 400, loop, p95=True),
     ]

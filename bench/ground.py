@@ -90,6 +90,9 @@ def enter_namespace() -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         return
     if os.environ.pop(_IN_NAMESPACE, ""):
+        # An agent run by root listens below /run: for this run that is an empty folder of its own.
+        own = ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"]
+        subprocess.run(own, capture_output=True, check=False, env=_system_path())
         return
     shield = ["unshare", "--mount", "--propagation", "private"]
     if subprocess.run([*shield, "true"], capture_output=True, check=False).returncode == 0:

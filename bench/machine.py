@@ -18,6 +18,7 @@ _PEERS = {
     "git": ("git", "--version"),
     "etckeeper": ("etckeeper", "--version"),
     "hg (also below etckeeper)": ("hg", "--version", "-q"),
+    "inotifywait": ("inotifywait", "--help"),
     "restic": ("restic", "version"),
 }
 _NUMBER = re.compile(r"\d+(?:\.\w+)+")
@@ -50,7 +51,7 @@ def versions(pacha: Pacha) -> dict[str, str]:
 def _ask(argv: tuple[str, ...]) -> str:
     environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "HGRCPATH": "", "HOME": os.devnull}
     try:
-        return _version(timing.output(Command(argv, CHECKOUT, environment)))
+        return _version(timing.output(Command(argv, CHECKOUT, environment, accept=(0, 1))))
     except CommandError:
         return "not there"
 

@@ -10,20 +10,23 @@ from string import Template
 from figures import BARE, PACHA, START_UP, Figures, Task, Verdict, budgets
 
 TEMPLATE = Path(__file__).with_name("page.md")
+_MANY = 20  # rounds from which on a 95th percentile says something
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 def budget_table(figures: Figures) -> Table:
-    """The promises, with ratio and verdict."""
+    """The promises, with what was measured and the verdict."""
     rows = []
-    for budget in budgets(figures):
-        ratio = budget.ratio(figures)
+    for budget in budgets():
+        value = budget.value(figures)
         verdict = budget.judge(figures)
-        words = verdict.value
+        words, aside = verdict.value, budget.aside(figures)
         if verdict is Verdict.UNMEASURED:
-            words += f": {_why(figures, budget.subject, budget.peer)}"
-        rows.append((budget.text, budget.bound, f"{ratio:.2f}" if ratio is not None else "–", words))
-    return ("budget", "allowed", "ratio", "verdict"), rows
+            words += f": {_why(figures, *budget.needs)}"
+        if aside:
+            words += f" ({aside})"
+        rows.append((budget.text, budget.bound, budget.words(value) if value is not None else "–", words))
+    return ("budget", "allowed", "measured", "verdict"), rows
 
 
 def figure_table(figures: Figures) -> Table:
@@ -32,11 +35,13 @@ def figure_table(figures: Figures) -> Table:
     for task, who in figures.entries():
         series = figures.series.get((task, who))
         if series is None:
-            rows.append((task.what, who, "–", "–", "–", "–", figures.failures[task, who]))
+            rows.append((task.what, who, "–", "–", "–", "–", "–", figures.failures[task, who]))
             continue
-        numbers = [_number(value, task) for value in (series.median, series.low, series.high)]
-        rows.append((task.what, who, *numbers, str(len(series.values)), _ratio(figures, task, who)))
-    return ("task", "by", "median", "lowest", "highest", "rounds", "pacha : this"), rows
+        low, middle, high = (task.shown(value) for value in (series.low, series.median, series.high))
+        rounds = len(series.values)
+        p95 = task.shown(series.p95) if rounds >= _MANY else ""
+        rows.append((task.what, who, middle, low, p95, high, str(rounds), _ratio(figures, task, who)))
+    return ("task", "by", "median", "lowest", "p95", "highest", "rounds", "pacha : this"), rows
 
 
 def as_text(table: Table) -> str:
@@ -71,16 +76,13 @@ def page(figures: Figures, machine: str, versions: dict[str, str], scale: str, e
 
 def _ratio(figures: Figures, task: Task, who: str) -> str:
     """How Pacha compares; at start-up, how this command compares with the bare interpreter."""
-    mine, other = ((task, PACHA), (task, who)) if task.case != START_UP.case else ((task, who), (task, BARE))
-    if who in (PACHA, BARE) or mine not in figures.series or other not in figures.series:
+    starting = task.case == START_UP.case
+    mine, other = ((task, who), (task, BARE)) if starting else ((task, PACHA), (task, who))
+    if mine == other or mine not in figures.series or other not in figures.series:
         return ""
     ratio = figures.series[mine].median / figures.series[other].median
-    return f"{ratio:.2f}" + (" × bare" if task.case == START_UP.case else "")
+    return f"{ratio:.2f}" + (" × bare" if starting else "")
 
 
 def _why(figures: Figures, *entries: tuple[Task, str]) -> str:
     return next((figures.failures[entry] for entry in entries if entry in figures.failures), "no figure")
-
-
-def _number(value: float, task: Task) -> str:
-    return f"{value:.1f} {task.unit}" if task.unit != "s" else f"{value:.3f} s"

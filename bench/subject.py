@@ -20,7 +20,7 @@ from ground import Plot
 from timing import Command, CommandError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-_AGENT_START = 15.0  # seconds until the agent has to be there
+_AGENT_START = 120.0  # seconds until the agent has to have looked at everything
 
 
 class Pacha(Contestant):
@@ -88,27 +88,23 @@ class Pacha(Contestant):
         return answer
 
     @contextmanager
-    def agent(self, plot: Plot) -> Iterator[bool]:
-        """Run the agent beside what is measured. Yields False where there is none that keeps running."""
-        command = self.pacha(plot, "agent")
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.cwd,
-            env=command.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield self._agent_runs(plot, process)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    def following(self, plot: Plot) -> Iterator[subprocess.Popen[bytes]]:
+        """The agent runs, and has looked at everything. Raise CommandError if it does not."""
+        said = plot.scratch / "agent"
+        with timing.beside(self.pacha(plot, "agent"), said) as process:
+            if not self._agent_runs(plot, process):
+                lines = said.read_text(errors="replace").splitlines()
+                words = timing.bare(lines[-1]) if lines else "no message"
+                raise CommandError(f"pacha agent does not run: {words}")
+            yield process
+
+    def tip(self, plot: Plot) -> Path:
+        """The file that changes when a revision becomes readable."""
+        return self.store(plot) / ".hg" / "store" / "00changelog.i"
+
+    def newest(self, plot: Plot) -> str:
+        """The newest revision, as another process reads it."""
+        return str(self.asked(plot, "log", "-n", "1")["revisions"][0]["id"])
 
     def _agent_runs(self, plot: Plot, process: subprocess.Popen[bytes]) -> bool:
         give_up = time.monotonic() + _AGENT_START

@@ -4,6 +4,7 @@ Called by `contestants`, `subject`, `cases` and `machine`. A command that fails 
 `CommandError` with its last words. Must not know what the commands do.
 """
 
+import math
 import os
 import re
 import select
@@ -11,7 +12,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -44,6 +46,11 @@ class Series:
         return median(self.values)
 
     @property
+    def p95(self) -> float:
+        """What 95 of 100 values do not exceed."""
+        return sorted(self.values)[math.ceil(0.95 * len(self.values)) - 1]
+
+    @property
     def low(self) -> float:
         return min(self.values)
 
@@ -72,6 +79,36 @@ def output(command: Command) -> str:
     return _run(command)[1]
 
 
+@contextmanager
+def beside(command: Command, said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command beside what is done meanwhile, with its messages in the file `said`.
+
+    It and all that it has started is ended with the block.
+    """
+    with said.open("wb") as err:
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                cwd=command.cwd,
+                env=command.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"{_short(command)}: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def _run(command: Command) -> tuple[float, str]:
     # Files, not pipes: reading along takes part of a core, and a child left behind holds a pipe open.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -96,7 +133,7 @@ def _run(command: Command) -> tuple[float, str]:
             texts.append(file.read().decode(errors="replace"))
         if code not in command.accept:
             said = [line for line in (texts[1] or texts[0]).splitlines() if line.strip()]
-            raise CommandError(f"{_short(command)}: exit {code}: {_bare(said[-1]) if said else 'no message'}")
+            raise CommandError(f"{_short(command)}: exit {code}: {bare(said[-1]) if said else 'no message'}")
         return seconds, texts[0]
 
 
@@ -119,7 +156,7 @@ def _wait(process: subprocess.Popen[bytes], command: Command) -> int:
             process.wait()
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """The text with absolute paths cut to their last part, as it ends up on a page for everybody."""
     return re.sub(r"(?<![\w/])(?:/[^\s/:'\"]+)+/(?=[^\s/])", "…/", text)[:200]
 

@@ -66,10 +66,15 @@ def grow(top: Path, count: int) -> None:
 
 def edit(path: Path, turn: int) -> None:
     """Change one line in the middle of the file; the turn makes every edit a new one."""
+    path.write_bytes(edited(path, turn))
+
+
+def edited(path: Path, turn: int) -> bytes:
+    """The file's content as `edit` makes it."""
     lines = path.read_bytes().splitlines(keepends=True)
     rng = random.Random(f"{SEED} edit {turn}")
     lines[len(lines) // 2] = f"# turn {turn}: {_line(rng)}".encode()
-    path.write_bytes(b"".join(lines))
+    return b"".join(lines)
 
 
 def picks(count: int, how_many: int) -> list[str]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pacha.adapters.memory import give_memory_back
 from pacha.agent.batch import Batch, Settings
 from pacha.agent.marks import Marks
 from pacha.agent.ports import Control, Log, Mounts, Notifier
@@ -25,6 +26,11 @@ from pacha.core.rules import Rules
 from pacha.core.who import Run
 
 SETTLE_NS = 1_000_000_000  # several mounts come together
+# A fork takes a moment in which the next writer may come and go unseen: not at the first event, but still
+# within the quiet time.
+START_NS = 10_000_000
+REST_NS = 12_000_000_000
+_NICE = -5
 
 
 class Settled(NamedTuple):
@@ -69,6 +75,8 @@ class Agent:
         self._wants_reload = False
         self._stopping = 0
         self._remark_ns: int | None = None
+        self._start_ns: int | None = None
+        self._rest_ns: int | None = None
         self._watchdog_ns = 0
         self._runs: dict[int, Run] = {}  # package managers by a descriptor of their process
         self._polled: set[int] = set()
@@ -80,6 +88,7 @@ class Agent:
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit code."""
         self._handle_signals()
+        _be_prompt()
         self._poll.register(self._wakeup, select.POLLIN)
         self._poll.register(self._mounts.fileno(), select.POLLPRI | select.POLLERR)
         self._poll.register(self._control.fileno(), select.POLLIN)
@@ -131,13 +140,14 @@ class Agent:
         return self._mounts.around(self._settled.rules.watches) != self._mounted
 
     def _timeout_ms(self) -> int | None:
-        times = [self._remark_ns]
+        now = time.monotonic_ns()
+        times = [self._remark_ns, self._start_ns, self._rest_ns]
         if not self._worker.is_busy:
-            times += [self._tasks.next_ns(), None if self._tasks.is_held else self._batch.deadline_ns()]
+            times += [self._tasks.next_ns(now), None if self._tasks.is_held else self._batch.deadline_ns()]
         if self._notifier.watchdog_interval_ns is not None:
             times.append(self._watchdog_ns)
         soonest = min((at for at in times if at is not None), default=None)
-        return None if soonest is None else max(0, -((time.monotonic_ns() - soonest) // 1_000_000))
+        return None if soonest is None else max(0, -((now - soonest) // 1_000_000))
 
     def _end(self) -> int:
         """Let the capture at hand finish, take what waits, and go."""
@@ -167,6 +177,7 @@ class Agent:
         for source in self._marks.sources:
             if source.fileno() not in ready:
                 continue
+            self._rest_ns = time.monotonic_ns() + REST_NS
             for event in source.read():
                 self._events += 1
                 if event.path is None:
@@ -178,7 +189,8 @@ class Agent:
                 now = time.monotonic_ns()
                 for path in self._marks.heard(event):
                     self._batch.add(path, event.who, now)
-                    self._worker.start()
+                    if self._start_ns is None and not self._worker.is_there:
+                        self._start_ns = now + START_NS
                     if path == self._settled.path:
                         self._wants_reload = True
 
@@ -212,6 +224,11 @@ class Agent:
         self._ping(now)
         if self._remark_ns is not None and now >= self._remark_ns:
             self._remark()
+        if self._start_ns is not None and now >= self._start_ns:
+            self._start_ns = None
+            self._worker.start()
+        if self._rest_ns is not None and now >= self._rest_ns:
+            self._rest()
         if self._wants_reload and not self._worker.is_busy:
             self._reload()
         if self._batch.is_everything:
@@ -245,6 +262,13 @@ class Agent:
             self._tasks.done(answer, self._batch, now)
         self._notifier.status(self._tasks.words())
 
+    def _rest(self) -> None:
+        """Nothing has happened for a while: give back what only a storm needs."""
+        self._rest_ns = None
+        for source in self._marks.sources:
+            source.rest()
+        give_memory_back()
+
     def _remark(self) -> None:
         """Something was mounted, or events were lost: mark anew and look."""
         self._remark_ns = None
@@ -256,7 +280,8 @@ class Agent:
         self._mounted = self._mounts.around(self._settled.rules.watches)
         self._marks.configure(self._settled.config, self._settled.rules)
         self._marks.mark_all()
-        self._tasks.configure(self._settled.config.secrets_paths, self._marks.unmarked)
+        now = time.monotonic_ns()
+        self._tasks.configure(self._settled.config.secrets_paths, self._marks.unmarked, now)
         degraded = self._marks.degraded()
         for words in degraded:
             if words not in self._degraded:
@@ -307,6 +332,14 @@ class Agent:
             "degraded": self._degraded,
             **self._tasks.told(),
         }
+
+
+def _be_prompt() -> None:
+    """A writer lives for a millisecond, and this process for no more than that at a time."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    except OSError:  # only root may
+        pass
 
 
 def _settings(settled: Settled) -> Settings:

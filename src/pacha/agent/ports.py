@@ -56,6 +56,9 @@ class Source(Protocol):
     def read(self) -> list[Event]:
         """All that has come so far, without waiting; a bounded number at a time."""
 
+    def rest(self) -> None:
+        """Nothing has come for a while: let go of what only the next moment would have needed."""
+
     def close(self) -> None:
         """Let go of everything."""
 

@@ -56,11 +56,11 @@ class Tasks:
 
     # -- what there is to do -----------------------------------------------------------------------
 
-    def configure(self, secrets: Iterable[str], polled: Iterable[bytes]) -> None:
+    def configure(self, secrets: Iterable[str], polled: Iterable[bytes], now_ns: int) -> None:
         """Take over the patterns of secrets, and the watches that must be looked at from time to time."""
         self._secret = Ignore(secrets, built_in=False)
         self._polled = list(polled)
-        self._poll_ns = time.monotonic_ns() + POLL_NS if self._polled else None
+        self._poll_ns = now_ns + POLL_NS if self._polled else None
 
     def add(self, group: Group) -> None:
         """Changes whose time has come."""
@@ -89,10 +89,10 @@ class Tasks:
             self.is_held = False
         return self.is_held
 
-    def next_ns(self) -> int:
+    def next_ns(self, now_ns: int) -> int:
         """When there will be something to do, if nothing happens before."""
         if self.is_held:
-            return time.monotonic_ns() + LIMIT_NS
+            return now_ns + LIMIT_NS
         if self._groups or self._wants_look:
             return self._retry_ns
         times = [self._look_ns, self._poll_ns, *self._later.values()]

@@ -26,6 +26,16 @@ def ask_agent(state: str, question: str, seconds: float = 5.0) -> dict[str, Any]
         return None
 
 
+def has_died(state: str) -> bool:
+    """Whether an agent ran and was not ended in order: its socket is there, and nobody answers."""
+    from pacha.adapters.control import socket_path
+
+    try:
+        return os.path.lexists(socket_path(state))
+    except OSError:
+        return False
+
+
 def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: Callable[[], Host]) -> int:
     """Be the agent of a state folder until it is ended; the exit code. Busy where there is one already.
 
@@ -77,7 +87,8 @@ def _sources(root: bytes) -> dict[str, Callable[[], Source]]:
         from pacha.adapters.events.fanotify import Fanotify
         from pacha.adapters.events.processes import Processes
 
-        return Fanotify(root, Processes().who)
+        processes = Processes()
+        return Fanotify(root, processes.who, processes.forget_old)
 
     def inotify() -> Source:
         from pacha.adapters.events.inotify import Inotify

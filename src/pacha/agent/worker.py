@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 IDLE_SECONDS = 30
+_NICE = 5  # what people do with the machine comes first
 ENDED = {"kind": "worker", "message": "the worker ended unexpectedly", "hint": ""}
 
 Message = dict[str, Any]
@@ -40,6 +41,11 @@ class Worker:
     def fileno(self) -> int:
         """What becomes readable when there is an answer, or the worker has ended; -1 where there is none."""
         return -1 if self._socket is None else self._socket.fileno()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs."""
+        return self._socket is not None
 
     def start(self) -> None:
         """Fork, unless it is there; there will be work."""
@@ -110,6 +116,7 @@ def _serve(its: socket.socket, work: Callable[[], Callable[[Message], Message]])
     # Ctrl-C is for the agent, which lets the capture at hand finish.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     answer = work()
     its.settimeout(IDLE_SECONDS)
     stream = its.makefile("rb")

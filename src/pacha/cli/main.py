@@ -72,8 +72,10 @@ def _mend_streams() -> None:
 
 
 def _failed(problem: PachaError, as_json: bool) -> int:
+    from pacha.ui import interrupts
     from pacha.ui.result import print_error
 
+    interrupts.settle()
     try:
         print_error(problem, as_json)
         sys.stdout.flush()
@@ -101,23 +103,20 @@ def _run(arguments: list[str]) -> int:
     before, verb, after = _split(arguments)
     if verb is None:
         return _without_verb(before)
+    from pacha.ui import interrupts
+
+    interrupts.heed()
     parser = build_parser(verb)
     options = parser.parse_args([*before, *after])
-    import signal
-
-    signal.signal(signal.SIGTERM, _terminated)
-    signal.signal(signal.SIGHUP, _terminated)
     from pacha.cli.session import Session
 
     session = Session(options, verb)
     try:
-        return int(_module(verb).run(session, options))
+        code = int(_module(verb).run(session, options))
+        interrupts.settle()
+        return code
     finally:
         session.close()
-
-
-def _terminated(number: int, _frame: object) -> None:
-    raise Interrupted("stopped by a signal", exit_code=128 + number)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:

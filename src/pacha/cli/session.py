@@ -1,7 +1,7 @@
 """One command's surroundings: which configuration, which state folder, and a `Host` with its adapters.
 
-Called by `cli/main` for every verb. The only place of the command line that knows the adapters; they are made
-when they are asked for.
+Called by `cli/main` for every verb. The only place of the command line that knows the adapters; they are
+made, and imported, when they are asked for: `status` may need none of them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import os
 import sys
 from argparse import Namespace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from pacha.adapters import machine, state
-from pacha.adapters.config_file import add_watch, load, remove_watch
-from pacha.core.config import Config
 from pacha.core.errors import ConfigError, UsageError
-from pacha.core.maintenance import NAME
-from pacha.core.names import is_below
-from pacha.core.rules import Rules
-from pacha.ops.host import Host
 from pacha.ui.report import Report
+
+if TYPE_CHECKING:
+    from pacha.core.config import Config
+    from pacha.core.rules import Rules
+    from pacha.ops.host import Host
 
 
 class Session:
@@ -72,6 +71,8 @@ class Session:
             and self.verb not in ("watch", "config")
         ):
             raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
+        from pacha.adapters.config_file import load
+
         return load(self.config_path)
 
     # -- the host ----------------------------------------------------------------------------------
@@ -79,16 +80,22 @@ class Session:
     @cached_property
     def host(self) -> Host:
         """This host, with its adapters; the state folder is made where there is none."""
+        from pacha.adapters import state
+
         state.make(self.state_path)
         return self._host_with(self.config)
 
     def add_watch(self, paths: list[bytes]) -> Host:
         """Write new watches into the configuration; the host as it is then."""
+        from pacha.adapters.config_file import add_watch
+
         add_watch(self.config_path, paths)
         return self._reload()
 
     def remove_watch(self, paths: list[bytes]) -> Host:
         """Take watches out of the configuration; the host as it is then."""
+        from pacha.adapters.config_file import remove_watch
+
         remove_watch(self.config_path, paths)
         return self._reload()
 
@@ -116,6 +123,7 @@ class Session:
     def _host_with(self, config: Config) -> Host:
         if config.secrets_paths and self.verb in ("watch", "capture", "agent"):
             self.report.note("[secrets] is configured, but this version stores these contents in the clear")
+        from pacha.adapters import machine
         from pacha.adapters.change_file import ChangeFile
         from pacha.adapters.files.tree import Tree
         from pacha.adapters.hg.store import Store
@@ -124,6 +132,8 @@ class Session:
         from pacha.adapters.journal import Journals
         from pacha.adapters.lock import Lock
         from pacha.adapters.spool import Spool
+        from pacha.core.maintenance import NAME
+        from pacha.ops.host import Host
 
         folder = self.state_path
         lock = Lock(os.path.join(folder, "lock"), self.verb)
@@ -151,6 +161,8 @@ class Session:
         )
 
     def _rules(self, config: Config) -> Rules:
+        from pacha.core.rules import Rules
+
         own = [os.path.dirname(self.config_path)]
         if self.config_path != self._default_config:
             own = [self.config_path, self.hooks_path]
@@ -165,6 +177,8 @@ class Session:
 
     def below_root(self, path: str) -> bytes | None:
         """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
+        from pacha.core.names import is_below
+
         root = self.config.root
         real = os.path.join(
             os.fsencode(os.path.realpath(os.path.dirname(path))), os.fsencode(os.path.basename(path))

@@ -7,7 +7,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from pacha.agent.wiring import ask_agent
+from pacha.agent.wiring import ask_agent, has_died
 from pacha.core.quantities import about_age, about_duration
 from pacha.core.shown import printable, shown
 from pacha.ui.result import print_object
@@ -34,7 +34,7 @@ def run(session: Session, options: Namespace) -> int:
     if agent is None or found is None or not _is_fresh(agent, found):
         found = _look(session, agent)
     del found["changelog"]
-    found["agent"] = agent or _NO_AGENT
+    found["agent"] = agent or {**_NO_AGENT, "died": has_died(session.state_path)}
     code = 4 if options.check and not _is_clean(found) else 0
     if session.as_json:
         print_object(found, ok=code == 0)
@@ -70,8 +70,8 @@ def _look(session: Session, agent: dict[str, Any] | None) -> dict[str, Any]:
 def _is_clean(found: dict[str, Any]) -> bool:
     """Whether a monitoring check may be content."""
     agent = found["agent"]
-    dead = agent["pid"] is not None and (agent.get("problem") or agent.get("degraded"))
-    return not (dead or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
+    ails = agent.get("died") or agent.get("problem") or agent.get("degraded")
+    return not (ails or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
 
 
 # -- for people ------------------------------------------------------------------------------------------
@@ -114,7 +114,9 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
 
 def _print_agent(agent: dict[str, Any], now: int) -> None:
     if agent["pid"] is None:
-        _row("agent", "none: changes are captured by pacha capture or cron")
+        died = "it has died: systemctl start pacha, or pacha agent; it will find what it missed"
+        none = "none: pacha capture, or cron, captures what changes"
+        _row("agent", died if agent["died"] else none, "red" if agent["died"] else "")
         return
     up = about_duration(max(now - agent["started_ns"], 0))
     events = plural(agent["events"], "event")

@@ -155,14 +155,14 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
             if not difference.changes:
                 _remember(host, difference, {})
                 return Captured(None, [], difference.skipped, difference.deferred, [], difference.normalized)
-            told = _told(difference, cause, message)
+            origin = origin or Origin(host.author, ())
+            told = _told(difference, cause, message, origin)
             hooks = run_hooks(host, "pre-capture", told, revision=tip[:12] or None, stop=True)
             must_succeed(
                 hooks,
                 "nothing was recorded",
                 "mend what it complains about, then run it again",
             )
-            origin = origin or Origin(host.author, ())
             node = _commit(host, difference, known, tip, cause, message, origin, [*earlier_hooks, *hooks])
         finally:
             spool.close()
@@ -186,8 +186,14 @@ def _differences(host: Host, difference: Difference) -> dict[str, Any]:
     return diff_text(host, difference.changes)
 
 
-def _told(difference: Difference, cause: str, message: str) -> dict[str, Any]:
-    return {"cause": cause, "message": message, "changed": change_objects(difference.changes)}
+def _told(difference: Difference, cause: str, message: str, origin: Origin) -> dict[str, Any]:
+    return {
+        "cause": cause,
+        "message": message,
+        "author": origin.author,
+        "who": list(origin.who),
+        "changed": change_objects(difference.changes),
+    }
 
 
 def _commit(

@@ -53,6 +53,7 @@ _REFUSALS = frozenset(
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Resolve = Callable[[int, int | None], Who | None]
+Forget = Callable[[], object]
 
 
 class _Heard(NamedTuple):
@@ -78,10 +79,13 @@ class Fanotify:
 
     mode = "fanotify"
 
-    def __init__(self, root: bytes, resolve: Resolve) -> None:
-        """Raise Unsupported where the kernel has no such events, or not for us."""
+    def __init__(self, root: bytes, resolve: Resolve, forget: Forget = lambda: None) -> None:
+        """`forget` is called when nothing has come for a while. Raise Unsupported where the kernel has no
+        such events, or not for us.
+        """
         self._root = os.path.realpath(root)
         self._resolve = resolve
+        self._forget = forget
         self._places: dict[int, dict[int, _Place]] = {}  # by the file system's id, then by mount
         self._descriptor, self._has_pidfds = _new_group()
 
@@ -114,6 +118,10 @@ class Fanotify:
                 for descriptor in _pidfds(data):
                     os.close(descriptor)
         return self._merged(heard) if heard else []
+
+    def rest(self) -> None:
+        """Let go of the processes that are remembered."""
+        self._forget()
 
     def close(self) -> None:
         """Let go of all marks."""

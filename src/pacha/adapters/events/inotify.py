@@ -123,6 +123,9 @@ class Inotify:
         self._removed = removed - moved
         return list(merged.values())
 
+    def rest(self) -> None:
+        """Nothing is held for a moment only."""
+
     def close(self) -> None:
         """Let go of all watches."""
         self._kernel.close()
