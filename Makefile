@@ -22,7 +22,7 @@ test: dev system
 soak: dev system
 	$(PYTHON) -m pytest -m soak --timeout 0 $(PYTEST_ARGS)
 
-bench: dev
+bench: dev system
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 
 lint: dev

@@ -55,7 +55,7 @@ def clean_environment(plot: Plot) -> dict[str, str]:
 
 
 class Contestant(ABC):
-    """One tool. Every method but `prepare` and `revisions` gives commands and runs none."""
+    """One tool. Every method but `prepare`, `revisions` and `following` gives commands and runs none."""
 
     name: str
     program: str

@@ -62,7 +62,8 @@ def awakening(files: int) -> Task:
     return Task("idle", f"a write to its revision after 45 idle seconds, {files:,} files", "ms")
 
 
-MORE_MEMORY = Task("idle", "memory of the idle agent for 10,000 more files (PSS)", "MB")
+# What is shared is counted in full: how many others share it changes from one minute to the next.
+MORE_MEMORY = Task("idle", "memory of the idle agent for 10,000 more files (RSS)", "MB")
 NO_CHANGE = Task("no-change", "nothing changed, 2,000 files")
 ROLLBACK = Task("rollback", "rollback of 2,000 wrecked files")
 GROWTH = Task("growth", "growth of the store by a one-line edit, on the disk", "KB")

@@ -137,17 +137,15 @@ def _idle(bench: Bench, files: int, found: dict[int, float], _contestant: Contes
             for turn, name in enumerate(tree.picks(files, WARMING)):
                 _written(pacha, plot, tip, name, turn)
             time.sleep(CALM)
-            others = processes.count(process.pid) - 1
-            expect(others >= 0, "the agent has ended")
+            expect(process.poll() is None, "the agent has ended")
             used, before = processes.memory(process.pid), processes.switches(process.pid)
             time.sleep(WATCHED)
             switched = processes.switches(process.pid) - before
             woken = _written(pacha, plot, tip, tree.names(files)[0], WARMING)
-    bench.say(f"{others} processes beside the agent's own")
     figures.add(idle_resident(files), PACHA, used.resident)
     figures.add(idle_switches(files), PACHA, switched)
     figures.add(awakening(files), PACHA, woken)
-    found[files] = used.proportional
+    found[files] = used.resident
     return used.proportional
 
 

@@ -5,7 +5,6 @@ end or disturb them: all of it is read from `/proc`.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def memory(session: int) -> Memory:
     """What the processes of a session hold together."""
     sums = {"Pss": 0, "Rss": 0}
     for process in _members(session):
-        for line in (process / "smaps_rollup").read_text().splitlines():
+        for line in _text(process / "smaps_rollup").splitlines():
             key, _, value = line.partition(":")
             if key in sums:
                 sums[key] += int(value.split()[0])
@@ -36,22 +35,24 @@ def switches(session: int) -> int:
     found = 0
     for process in _members(session):
         for status in process.glob("task/*/status"):
-            for line in status.read_text().splitlines():
+            for line in _text(status).splitlines():
                 key, _, value = line.partition(":")
                 if key.endswith("ctxt_switches"):
                     found += int(value)
     return found
 
 
-def count(session: int) -> int:
-    """How many processes the session has."""
-    return sum(1 for _ in _members(session))
-
-
 def _members(session: int) -> Iterator[Path]:
     for process in _PROC.glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            # The name in parentheses may hold anything; state, parent and group come before the session.
-            fields = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
-                yield process
+        # The name in parentheses may hold anything; state, parent and group come before the session.
+        fields = _text(process / "stat").rpartition(")")[2].split()
+        if fields and fields[0] != "Z" and int(fields[3]) == session:
+            yield process
+
+
+def _text(file: Path) -> str:
+    """What the file holds; nothing where the process has ended."""
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from figures import BARE, PACHA, START_UP, Figures, Task, Verdict, budgets
+from figures import BARE, PACHA, QUIET, START_UP, Figures, Task, Verdict, budgets
 
 TEMPLATE = Path(__file__).with_name("page.md")
 _MANY = 20  # rounds from which on a 95th percentile says something
@@ -59,9 +59,11 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
-def page(figures: Figures, machine: str, versions: dict[str, str], scale: str, edits: int) -> str:
+def page(
+    figures: Figures, machine: str, versions: dict[str, str], scale: str, edits: int, writes: int
+) -> str:
     """The whole page."""
-    quick = "**This was a quick run**: fewer rounds, fewer peers, and nothing above 2,000 files.\n"
+    quick = "**This was a quick run**: fewer rounds, fewer peers, and no large trees.\n"
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
         quick=f"\n{quick}" if scale == "quick" else "",
@@ -71,6 +73,8 @@ def page(figures: Figures, machine: str, versions: dict[str, str], scale: str, e
         machine=machine,
         tools=", ".join(f"{name} {version}" for name, version in versions.items()),
         edits=str(edits),
+        writes=str(writes),
+        quiet_ms=str(QUIET),
     )
 
 

@@ -50,7 +50,12 @@ def main() -> int:
         for name in options.only or CASES:
             CASES[name](bench)
         page = report.page(
-            figures, machine.describe(ground), machine.versions(pacha), scale.name, scale.edits
+            figures,
+            machine.describe(ground),
+            machine.versions(pacha),
+            scale.name,
+            scale.edits,
+            scale.writes,
         )
     print(report.as_text(report.figure_table(figures)))
     print()
@@ -66,7 +71,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure Pacha against its peers.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and large trees left out")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no large trees")
     parser.add_argument(
         "--only", action="append", choices=list(CASES), help="this case only (may be repeated)"
     )

@@ -131,10 +131,13 @@ class Pacha:
 def spoke_plainly(result: Result) -> list[str]:
     """What is wrong with how a failing command told of it; with `--json` the object may tell it alone."""
     faults = []
+    message = result.err
     try:
-        message = json.loads(result.out)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = result.err
+        told = json.loads(result.out)
+        not_done = [step["reason"] for step in told.get("steps", ()) if not step["ok"]]
+        message = told["error"]["message"] if "error" in told else " ".join(not_done) or message
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
     if result.code == 0:
         faults.append("exit code 0")
     if result.code < 0:

@@ -82,6 +82,15 @@ def test_a_store_whose_child_is_killed_between_commits_says_so(store: Store) -> 
     assert store.tip()
 
 
+def test_a_reader_left_behind_says_nothing_when_the_child_has_ended(store: Store) -> None:
+    """As where an interrupt meets a command amidst its reading."""
+    files = store.files(0)
+    contents = store.contents(sorted(files.items()) * 300)
+    assert next(contents)
+    store.close()
+    contents.close()
+
+
 KILLED = """
 import os, signal, sys
 from pacha.adapters.hg.store import Store

@@ -581,14 +581,16 @@ def test_limit_of_fanotify(arena: Path, monkeypatch: pytest.MonkeyPatch) -> None
             world.mark()
 
 
-@pytest.mark.parametrize("name", ["fanotify", "inotify"])
-def test_importing_is_cheap(name: str) -> None:
+def test_importing_is_cheap(kind: str) -> None:
     """The idle agent is to stay small: nothing big comes with a source."""
-    script = INSIDE + "make().close()\nprint(*sys.modules)\n"
-    command = [sys.executable, "-c", script, str(Path(fanotify.__file__).parents[3]), name, "/"]
-    if name == "fanotify" and not needs.AM_ROOT:
-        pytest.skip("needs root")
-    script = script.replace("import os, subprocess, sys", "import os, sys")
-    command[2] = script
-    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert not {"asyncio", "hashlib", "ssl", "subprocess", "logging", "sqlite3", "random"} & set(loaded)
+    script = (
+        "import os, sys"
+        + INSIDE.removeprefix("\nimport os, subprocess, sys")
+        + "make().close(); print(*sys.modules)"
+    )
+    command = [sys.executable, "-I", "-c", script, str(Path(fanotify.__file__).parents[3]), kind, "/"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"asyncio", "hashlib", "ssl", "subprocess", "logging", "sqlite3", "random"} & set(
+        done.stdout.split()
+    )

@@ -15,6 +15,7 @@ from tests import needs
 from tests.command import Pacha
 from tests.docs.pages import DOCS, fenced
 from tests.oracle import compare
+from tests.plainhg import StoreCopy
 from tests.trees import build
 
 PAGE = (DOCS / "how-to" / "restore-by-hand.md").read_text()
@@ -104,3 +105,22 @@ def test_what_cannot_be_restored_is_named(pacha: Pacha, arena: Path, tmp_path: P
     one.mkdir()
     run(f"bash restore.sh {pacha.store} tip {live}/kept one", home, live)
     assert [path.name for path in one.rglob("*") if path.is_file()] == ["kept"]
+
+
+def test_what_plain_mercurial_makes_of_forgotten_contents(pacha: Pacha, arena: Path, tmp_path: Path) -> None:
+    live = arena / "live"
+    live.mkdir()
+    (live / "secret").write_text("hunter2\n")
+    pacha.ok("watch", live)
+    pacha.ok("forget", live / "secret", "-y")
+    assert pacha.run("verify").code == 0
+    copy = StoreCopy(pacha.store, tmp_path / "copy")
+    assert f"files{live}/secret@0: censored file data".encode() in copy.hg("verify", allowed=(1,))
+    ignoring = ("--config", "censor.policy=ignore")
+    name, bare = f"path:files{live}/secret", copy.path.parent / "bare"
+    assert b"censored node" in copy.hg("--cwd", str(copy.path), "cat", "-r", "0", name, allowed=(255,))
+    assert copy.hg("--cwd", str(copy.path), *ignoring, "cat", "-r", "0", name) == b""
+    copy.hg("clone", "-q", "-U", str(copy.path), str(bare))
+    assert b"censored node" in copy.hg("clone", str(copy.path), str(tmp_path / "no"), allowed=(255,))
+    copy.hg(*ignoring, "clone", "-q", str(copy.path), str(tmp_path / "whole"))
+    assert (tmp_path / "whole" / f"files{live}" / "secret").read_bytes() == b""

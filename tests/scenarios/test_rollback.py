@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import shutil
 import subprocess
 from pathlib import Path
@@ -85,6 +87,48 @@ def test_yes_does_it(pacha: Pacha, live: Path, first: str) -> None:
     code, shown = on_terminal(pacha, "rollback", live, "--to", first, answer=b"y\n")
     assert code == 0, shown
     assert (live / "file").read_text() == "file\n"
+
+
+def asked(pacha: Pacha, *args: str | Path, answer: bytes) -> tuple[int, bytes, bytes]:
+    """Run a command whose standard output goes elsewhere, on a terminal; its exit code, what went there, and
+    what the person saw.
+    """
+    terminal, its = pty.openpty()
+    os.write(terminal, answer)
+    process = subprocess.Popen(
+        pacha.argv(*args),
+        env=pacha.environment(),
+        cwd=pacha.home,
+        stdin=its,
+        stdout=subprocess.PIPE,
+        stderr=its,
+    )
+    out, _ = process.communicate(timeout=60)
+    seen = os.read(terminal, 65_536)
+    os.close(its)
+    os.close(terminal)
+    return process.returncode, out, seen
+
+
+@pytest.mark.parametrize("how", [["--json"], ["--json", "-q"], []], ids=" ".join)
+def test_nobody_is_asked_about_what_they_have_not_seen(
+    pacha: Pacha, live: Path, first: str, how: list[str]
+) -> None:
+    damage(live)
+    rollback = ("rollback", live, "--to", first, *how)
+    code, out, seen = asked(pacha, *rollback, answer=b"n\n")
+    assert code == 1
+    assert seen.index(b"replace") < seen.index(b"do it? [y/N]")
+    assert str(live / "file").encode() in seen
+    assert (live / "file").read_text() == "damaged\n"
+    code, out, seen = asked(pacha, *rollback, answer=b"y\n")
+    assert code == 0, seen
+    assert not how or json.loads(out)["ok"]
+    assert (live / "file").read_text() == "file\n"
+    code, out, seen = asked(pacha, "forget", live / "file", *how, answer=b"n\n")
+    assert code == 1
+    assert seen.index(b"to be removed from the history") < seen.index(b"do it? [y/N]")
+    assert not how or json.loads(out)["error"]["kind"] == "refused"
 
 
 @pytest.mark.parametrize("verb", ["rollback", "forget"])

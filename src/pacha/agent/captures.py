@@ -35,9 +35,11 @@ def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
         )
         return {**_told(host, done), "status": _status(host)}
     except PachaError as problem:
-        return {"error": {"kind": problem.kind, "message": str(problem), "hint": problem.hint}}
+        error = {"kind": problem.kind, "message": str(problem), "hint": problem.hint}
     except OSError as problem:
-        return {"error": {"kind": "failed", "message": problem.strerror or str(problem), "hint": ""}}
+        error = {"kind": "failed", "message": problem.strerror or str(problem), "hint": ""}
+    host.store.close()  # whatever was wrong with it, the next request gets a new Mercurial
+    return {"error": error}
 
 
 def _look(host: Host) -> dict[str, Any]:

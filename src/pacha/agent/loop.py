@@ -29,6 +29,7 @@ SETTLE_NS = 1_000_000_000  # several mounts come together
 # A fork takes a moment in which the next writer may come and go unseen: not at the first event, but still
 # within the quiet time.
 START_NS = 10_000_000
+REMARK_NS = 5_000_000_000  # in a storm, marking everything again must not be all that is done
 REST_NS = 12_000_000_000
 _NICE = -5
 
@@ -75,6 +76,7 @@ class Agent:
         self._wants_reload = False
         self._stopping = 0
         self._remark_ns: int | None = None
+        self._remarked_ns = 0
         self._start_ns: int | None = None
         self._rest_ns: int | None = None
         self._watchdog_ns = 0
@@ -93,6 +95,7 @@ class Agent:
         self._poll.register(self._mounts.fileno(), select.POLLPRI | select.POLLERR)
         self._poll.register(self._control.fileno(), select.POLLIN)
         self._apply()
+        self._log.info(f"{self._marks.count:,} directories marked, by {self._marks.mode}")
         self._notifier.ready("looking at everything")
         self._tasks.look()
         self._work()
@@ -184,7 +187,7 @@ class Agent:
                     self._overflows += 1
                     self._log.warning("more events than the kernel's queue holds: looking at everything")
                     self._batch.add_everything()
-                    self._remark_ns = time.monotonic_ns()
+                    self._remark_ns = max(time.monotonic_ns(), self._remarked_ns + REMARK_NS)
                     continue
                 now = time.monotonic_ns()
                 for path in self._marks.heard(event):
@@ -273,6 +276,7 @@ class Agent:
         """Something was mounted, or events were lost: mark anew and look."""
         self._remark_ns = None
         self._apply()
+        self._remarked_ns = time.monotonic_ns()
         self._tasks.look()
 
     def _apply(self) -> None:

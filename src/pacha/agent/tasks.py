@@ -25,6 +25,7 @@ POLL_NS = 60 * _SECOND  # what cannot be marked is looked at this often
 RESTLESS_NS = 600 * _SECOND
 UNSTABLE_NS = 2 * _SECOND
 _FIRST_PAUSE_NS, _LONGEST_PAUSE_NS = _SECOND // 2, 60 * _SECOND
+_PATIENCE_NS = 4 * _SECOND  # a person's own pacha at work is no problem worth a word
 _FINAL = ("hook", "refused")
 
 Request = dict[str, Any]
@@ -67,8 +68,11 @@ class Tasks:
         self._groups.append(group)
 
     def look(self) -> None:
-        """Look at everything that is watched as soon as the changes before are captured."""
+        """Look at everything that is watched as soon as the changes before are captured: until then nobody
+        knows all that is pending.
+        """
         self._wants_look = True
+        self.has_looked = False
 
     def paths(self) -> Iterable[bytes]:
         """What is waiting here or being captured."""
@@ -162,7 +166,7 @@ class Tasks:
             if path not in waiting:  # else it waits with its author
                 batch.add(path, None, now_ns)
         if request is not None and "look" in request:
-            self.has_looked = True
+            self.has_looked = not self._wants_look
         self._later.update(dict.fromkeys(answer.get("deferred", ()), now_ns + RESTLESS_NS))
         self._later.update(dict.fromkeys(answer.get("unstable", ()), now_ns + UNSTABLE_NS))
         if answer.get("revision") is not None:
@@ -180,13 +184,13 @@ class Tasks:
     def failed(self, problem: Mapping[str, Any], batch: Batch, now_ns: int) -> None:
         """The worker could not do it."""
         request, self._at_hand = self._at_hand, None
-        if self.problem is None or self.problem["message"] != problem["message"]:
-            hint = f" ({problem['hint']})" if problem["hint"] else ""
-            self._log.error(f"{problem['message']}{hint}")
-        self.problem = dict(problem)
-        if request is None:
-            return
-        if problem["kind"] in _FINAL:
+        is_passing = problem["kind"] == "busy" and self._pause_ns < _PATIENCE_NS
+        if not is_passing:
+            if self.problem is None or self.problem["message"] != problem["message"]:
+                hint = f" ({problem['hint']})" if problem["hint"] else ""
+                self._log.error(f"{problem['message']}{hint}")
+            self.problem = dict(problem)
+        if request is None or problem["kind"] in _FINAL:
             return
         self._pause_ns = min(max(2 * self._pause_ns, _FIRST_PAUSE_NS), _LONGEST_PAUSE_NS)
         self._retry_ns = now_ns + self._pause_ns

@@ -62,9 +62,10 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
             os.close(descriptor)
 
     def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
+        host = make_host()
+        host.store.prepare()  # Mercurial comes up while the rest is imported
         from pacha.agent.captures import answer
 
-        host = make_host()
         return lambda request: answer(host, request)
 
     agent = Agent(

@@ -80,7 +80,10 @@ class Worker:
         there yet.
         """
         assert self._socket is not None
-        part = self._socket.recv(1 << 16)
+        try:
+            part = self._socket.recv(1 << 16)
+        except ConnectionResetError:  # it ended before it had read all of the request
+            part = b""
         if not part:
             was_busy = self.is_busy
             self.stop()

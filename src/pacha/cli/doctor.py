@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from pacha.agent.wiring import ask_agent, has_died
 from pacha.cli.session import Session
 from pacha.core.errors import PachaError
 from pacha.ops.doctor import BAD, OK, WARNING, Check, doctor
@@ -24,6 +25,7 @@ def run(session: Session, _options: Namespace) -> int:
     try:
         checks.append(Check("configuration", OK, f"{session.config.source or session.config_path} is valid"))
         checks += doctor(session.host)
+        checks.append(_agent(session.state_path))
     except PachaError as problem:
         checks.append(Check("configuration", BAD, str(problem), problem.hint))
     session.report.finish()
@@ -39,3 +41,19 @@ def run(session: Session, _options: Namespace) -> int:
             print(f"{' ' * 24}mend: {printable(check.mend)}")
     sys.stdout.flush()
     return 4 if bad else 0
+
+
+def _agent(state: str) -> Check:
+    """Whether changes are captured as they are made."""
+    agent = ask_agent(state, "status")
+    if agent is None:
+        if has_died(state):
+            return Check("agent", BAD, "it has died", "systemctl start pacha, or pacha agent")
+        return Check(
+            "agent", OK, "none runs: changes are captured when somebody, or cron, runs pacha capture"
+        )
+    if agent["problem"] is not None:
+        return Check("agent", BAD, agent["problem"]["message"], agent["problem"]["hint"])
+    if agent["degraded"]:
+        return Check("agent", WARNING, "; ".join(agent["degraded"]), "see docs/how-to/agent.md")
+    return Check("agent", OK, f"{agent['mode']}, process {agent['pid']}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.session import Session
-from pacha.core.errors import Refused, UsageError
+from pacha.core.errors import Refused
 from pacha.ops.forget import Forgettable, forget, look_up
 from pacha.ops.told import path_object
 from pacha.ui.result import print_object
@@ -24,20 +25,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Look, ask, do, and say what is left."""
-    if not (options.yes or options.dry_run or sys.stdin.isatty()):
-        raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see what would go")
+    asks = will_ask(options, "what would go")
     (path,) = session.look_up([options.path])
     found = look_up(session.host, path)
-    if not session.as_json:
+    if asks or not session.as_json:
+        to = before_asking(session.as_json) if asks else sys.stdout
         versions = plural(found.revisions, "version")
-        print(f"{shown(path)}: the content of {versions} to be removed from the history, for ever")
+        print(f"{shown(path)}: the content of {versions} to be removed from the history, for ever", file=to)
         for line in left(found):
-            print(f"  left: {line}")
-    if not (options.yes or options.dry_run):
-        sys.stderr.write("do it? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Refused("not done: nothing was forgotten")
+            print(f"  left: {line}", file=to)
+    if asks and not ask():
+        raise Refused("not done: nothing was forgotten")
     count = 0 if options.dry_run else forget(session.host, path)
     if session.as_json:
         values = {**path_object(path), "forgotten": count, "versions": found.revisions, "left": left(found)}

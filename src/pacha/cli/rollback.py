@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import TextIO
 
+from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.session import Session
 from pacha.core.errors import Refused, UsageError
 from pacha.core.plan import Step
@@ -33,8 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Plan, ask, do, and print the outcome."""
-    if not (options.yes or options.dry_run or sys.stdin.isatty()):
-        raise UsageError("there is no terminal to ask on", hint="add -y to do it, or -n to see the plan")
+    asks = will_ask(options, "the plan")
     confirm_ns = None if options.confirm is None else parse_duration(options.confirm)
     if confirm_ns == 0:
         raise UsageError(
@@ -43,8 +44,11 @@ def run(session: Session, options: Namespace) -> int:
 
     def show(target: Revision, planned: Planned) -> None:
         session.report.finish()
-        if not session.as_json and not (options.quiet and options.yes):
-            _print_plan(target, planned, options.verbose or options.dry_run)
+        everything = options.verbose or options.dry_run
+        if asks and planned.steps:
+            _print_plan(target, planned, everything, before_asking(session.as_json))
+        elif not session.as_json and not (options.quiet and options.yes):
+            _print_plan(target, planned, everything, sys.stdout)
 
     done = rollback(
         session.host,
@@ -52,7 +56,7 @@ def run(session: Session, options: Namespace) -> int:
         options.to,
         dry_run=options.dry_run,
         show=show,
-        ask=None if options.yes else _ask,
+        ask=ask if asks else None,
         confirm_ns=confirm_ns,
     )
     session.report.finish()
@@ -64,12 +68,6 @@ def run(session: Session, options: Namespace) -> int:
     elif done.planned.steps and not options.dry_run:
         _print_outcome(session, done)
     return code
-
-
-def _ask() -> bool:
-    sys.stderr.write("do it? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _code(done: RolledBack, dry_run: bool) -> int:
@@ -96,21 +94,21 @@ def _line(step: Step, reason: str, colour: bool) -> str:
     return f"  {action}  {shown(step.path)}  {printable(reason)}"
 
 
-def _print_plan(target: Revision, planned: Planned, everything: bool) -> None:
-    colour = use_colour()
+def _print_plan(target: Revision, planned: Planned, everything: bool, to: TextIO) -> None:
+    colour = use_colour(to)
     when = format_when(target.stamp.time_ns)
     if not planned.steps:
-        print(f"nothing to do: all is as it was at {target.id} ({when})")
+        print(f"nothing to do: all is as it was at {target.id} ({when})", file=to)
         return
-    print(f"to {target.id} ({when}): {plural(len(planned.steps), 'step')}")
+    print(f"to {target.id} ({when}): {plural(len(planned.steps), 'step')}", file=to)
     most = None if everything else _SHOWN_AT_MOST
     for step in planned.steps[:most]:
         reason = (
             f"CANNOT BE DONE: {step.refused}" if step.refused else planned.notes.get(step.path) or step.reason
         )
-        print(_line(step, reason, colour))
+        print(_line(step, reason, colour), file=to)
     if most and len(planned.steps) > most:
-        print(f"  … and {len(planned.steps) - most:,} more (-v shows all)")
+        print(f"  … and {len(planned.steps) - most:,} more (-v shows all)", file=to)
 
 
 def _print_outcome(session: Session, done: RolledBack) -> None:

@@ -115,14 +115,15 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
 def _print_agent(agent: dict[str, Any], now: int) -> None:
     if agent["pid"] is None:
         died = "it has died: systemctl start pacha, or pacha agent; it will find what it missed"
-        none = "none: pacha capture, or cron, captures what changes"
+        none = "none: pacha agent would capture every change by itself"
         _row("agent", died if agent["died"] else none, "red" if agent["died"] else "")
         return
     up = about_duration(max(now - agent["started_ns"], 0))
-    events = plural(agent["events"], "event")
-    made = plural(agent["revisions"], "revision")
     state = "" if agent["running"] else ", still looking at everything"
-    _row("agent", f"{agent['mode']}, process {agent['pid']}, up {up}, {events}, {made}{state}")
+    _row("agent", f"{agent['mode']}, process {agent['pid']}, up {up}{state}")
+    last = f", the last {about_age(agent['last']['time_ns'], now)}" if agent["last"] else ""
+    queue = f", {plural(agent['queue'], 'path')} waiting" if agent["queue"] else ""
+    _row("", f"{plural(agent['events'], 'event')}, {plural(agent['revisions'], 'revision')}{last}{queue}")
     if agent["problem"] is not None:
         _row("", printable(agent["problem"]["message"]), "red")
     for words in agent["degraded"]:

@@ -162,10 +162,20 @@ def effective(config: Config) -> list[tuple[str, object, str]]:
 
 def _syntax_error(text: str, source: str, error: Exception) -> ConfigError:
     """Find the line: tomllib's messages end with "(at line N, column M)" or "(at end of document)"."""
+    from pacha.core.toml_lines import given_twice
+
     message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     words, _, position = message.partition(" (at ")
     number = "".join(c for c in position.partition(",")[0] if c.isdigit())
     line = int(number) if number else max(len(text.splitlines()), 1)
+    twice = None if isinstance(error, RecursionError) else given_twice(text)
+    if twice is not None and twice[2] <= line:
+        place, first, again = twice
+        key = ".".join(part for part in place if isinstance(part, str))
+        return ConfigError(
+            f"{source}:{again}: {key}: is given twice, for the first time in line {first}",
+            hint="keep one of them",
+        )
     return ConfigError(f"{source}:{line}: not valid TOML: {words}", hint="see https://toml.io for the syntax")
 
 

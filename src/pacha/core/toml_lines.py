@@ -1,7 +1,8 @@
 """On which line of a TOML text each key and each array element stands, which tomllib does not tell.
 
-Called by the configuration alone, to name the line of a wrong value. The text must have passed tomllib: the
-walk below trusts its grammar, and reports no errors of its own.
+Called by the configuration alone, to name the line of a wrong value. The text must have passed tomllib, or
+have failed there by a key that is given twice: the walk below trusts its grammar, and reports no errors of
+its own.
 """
 
 from __future__ import annotations
@@ -20,10 +21,32 @@ def line_numbers(text: str) -> dict[Place, int]:
     return walk.lines
 
 
-class _Walk:
-    """One pass over the text, character by character; `at` is where it stands."""
+def given_twice(text: str) -> tuple[Place, int, int] | None:
+    """The first key or table that is given a second time, with the lines of both; None where none is found."""
+    walk = _Walk(text, once=True)
+    try:
+        walk.document()
+    except _TwiceError as problem:
+        return problem.place, walk.lines[problem.place], problem.line
+    except (IndexError, ValueError):  # what follows is no TOML
+        pass
+    return None
 
-    def __init__(self, text: str) -> None:
+
+class _TwiceError(Exception):
+    def __init__(self, place: Place, line: int) -> None:
+        super().__init__(place)
+        self.place = place
+        self.line = line
+
+
+class _Walk:
+    """One pass over the text, character by character; `at` is where it stands. With `once` it stops at what
+    is given a second time.
+    """
+
+    def __init__(self, text: str, once: bool = False) -> None:
+        self._given: set[Place] | None = set() if once else None
         self.text = text
         self.at = 0
         self.lines: dict[Place, int] = {}
@@ -44,7 +67,7 @@ class _Walk:
         self.at += 2 if is_array else 1
         table = self._resolve(self._key())
         self.at = self.text.index("]", self.at) + (2 if is_array else 1)
-        self._note(table, line)
+        self._note(table, line, again=is_array)
         if is_array:
             count = 0
             while (*table, count) in self.lines:
@@ -73,8 +96,14 @@ class _Walk:
         self.at += 1  # the "="
         self._value(place)
 
-    def _note(self, place: Place, line: int) -> None:
-        """Record a place and, where they are named for the first time, the tables above it."""
+    def _note(self, place: Place, line: int, again: bool = False) -> None:
+        """Record a place (which may come `again`) and, where they are named for the first time, the tables
+        above it.
+        """
+        if self._given is not None and not again:
+            if place in self._given:
+                raise _TwiceError(place, line)
+            self._given.add(place)
         for length in range(1, len(place) + 1):
             self.lines.setdefault(place[:length], line)
 

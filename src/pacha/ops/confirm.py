@@ -40,12 +40,13 @@ def waiting(host: Host) -> list[dict[str, Any]]:
 
 def confirm(host: Host, identity: str) -> dict[str, Any]:
     """Keep what the operation did; its header. Raise NotFound where nothing of that name waits."""
-    from pacha.ops.heal import heal
+    from pacha.ops.heal import heal, remove_temporaries
 
     with host.lock:
         heal(host)
         for journal, complete in host.journals.all():
             if complete and journal.id == identity and journal.deadline_ns is not None:
+                remove_temporaries(host, journal)
                 journal.discard()
                 return journal.header
     raise NotFound(
@@ -76,6 +77,8 @@ def expire(host: Host, identity: str, deadline_ns: int, sleep: Callable[[float],
 
 def undo(host: Host, journal: Journal, why: str) -> None:
     """Put everything the journal's plan changed back as it was, capture it, and remove the journal."""
+    from pacha.ops.heal import finish
+
     with host.lock:
         tip_of(host)
         scope = outermost([step.path for step in journal.steps])
@@ -102,7 +105,7 @@ def undo(host: Host, journal: Journal, why: str) -> None:
                 if not result.ok:
                     shown = show_path(result.step.path)
                     host.report.note(f"could not be undone: {shown}: {result.reason}")
-            again.discard()
+            finish(host, again, results)
         journal.discard()
         message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
         record(host, scope, cause="undo", message=message, unpaced=None)

@@ -7,11 +7,18 @@ changed only by undoing an operation that was to be undone unless confirmed.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from pacha.core.errors import Busy
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
+
+if TYPE_CHECKING:
+    from pacha.ops.apply import Done
 
 
 def heal(host: Host) -> None:
@@ -36,18 +43,30 @@ def heal_if_free(host: Host) -> None:
             return
 
 
-def remove_temporaries(host: Host, journal: Journal) -> None:
-    """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them
-    holds.
+def finish(host: Host, journal: Journal, results: Iterable[Done]) -> None:
+    """What the journal's plan asked for was done, or could not be: remove it.
+
+    It stays where a failed step left a half-written file that cannot be removed now: the next command does.
     """
+    if all(done.ok for done in results) or remove_temporaries(host, journal):
+        journal.discard()
+
+
+def remove_temporaries(host: Host, journal: Journal) -> bool:
+    """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them
+    holds; False where a directory could not be looked at.
+    """
+    was_everywhere = True
     for directory in sorted({split(step.path)[0] for step in journal.steps}):
         try:
             with host.tree.directory(directory) as parent:
                 for name in parent.names():
                     if is_temporary(name):
                         host.tree.workbench(parent).discard(name)
-        except OSError:
-            continue  # the directory itself is one that was to be made, or is gone
+        except OSError as problem:
+            # Absent: it is one that was to be made, or is gone.
+            was_everywhere = was_everywhere and problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return was_everywhere
 
 
 def _settle(host: Host, journal: Journal, complete: bool) -> None:
@@ -66,7 +85,8 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
     elif deadline is not None and host.now_ns() < deadline:
         return
     if deadline is None:
-        journal.discard()
+        if remove_temporaries(host, journal):
+            journal.discard()
         return
     from pacha.ops.confirm import undo
 

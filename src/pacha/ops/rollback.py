@@ -22,7 +22,7 @@ from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.confirm import new_id, undo
-from pacha.ops.heal import heal
+from pacha.ops.heal import finish, heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
@@ -160,7 +160,7 @@ def _do(
         host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks, known=known
     )
     if deadline is None:
-        journal.discard()
+        finish(host, journal, done)
     waits_for = "" if deadline is None else journal.id
     return RolledBack(target, outcome.revision, done, planned, hooks, time.monotonic() - started, waits_for)
 

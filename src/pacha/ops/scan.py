@@ -31,7 +31,8 @@ _STEP_NS, _COARSE_STEP_NS = 20_000_000, 2_100_000_000
 _SECOND = 1_000_000_000
 _PROGRESS_EVERY = 250
 # The reasons that are no failure.
-TOO_LARGE = "larger than max_file_size: metadata and digest only"
+TOO_LARGE = "larger than max_file_size"
+_DIGESTED, _UNREAD = f"{TOO_LARGE}: metadata and digest only", f"{TOO_LARGE} and than 1 GB: metadata only"
 MOUNTED = "another file system is mounted here: watch it by its own path"
 _SIGNATURE = struct.Struct("<QQIIIQQ16s16s")
 
@@ -260,7 +261,7 @@ class Scan:
                 Skipped(path, "unstable: it changed while it was read; captured as last read", True)
             )
         elif entry.kind == FILE and entry.size is not None:
-            self.skipped.append(Skipped(path, TOO_LARGE, False))
+            self.skipped.append(Skipped(path, _UNREAD if entry.sha256 is None else _DIGESTED, False))
         compared = None if self._exact else compare(self._host, path, row, reading)
         is_link = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
         inode = inode_of(reading.stat) if entry.kind != DIRECTORY else None

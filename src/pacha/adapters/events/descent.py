@@ -45,10 +45,6 @@ class Descent(NamedTuple):
 
     def with_ancestor(self, ancestor: _Ancestor, uid: int) -> Descent:
         """The same, one generation further up; `uid` is the process's own."""
-        run = self.run
-        if ancestor.program in _PACKAGE_MANAGERS:
-            cmdline = ancestor.cmdline or proc.contents(ancestor.directory, b"cmdline")
-            run = run_of(ancestor.pid, ancestor.started, ancestor.program, cmdline)
         is_changer = ancestor.program in _CHANGERS
         via, caller, is_caller_near = self.via, self.caller, self.is_caller_near
         if is_changer and not via:
@@ -59,7 +55,7 @@ class Descent(NamedTuple):
             if above not in (None, uid):
                 caller = above
             is_caller_near = is_changer and caller is None
-        return Descent(via, caller, is_caller_near, run)
+        return Descent(via, caller, is_caller_near, self.run)
 
 
 class Descents:
@@ -67,10 +63,12 @@ class Descents:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], tuple[Descent, int]] = {}  # by parent and uid
+        self._runs: dict[tuple[int, int], Run] = {}  # by process
 
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()
+        self._runs.clear()
 
     def of(self, status: proc.Status, started: int) -> Descent:
         """Look at all ancestors, or only at the parent if it has just had another child."""
@@ -83,18 +81,28 @@ class Descents:
                 if known is not None and time.monotonic_ns() - seen_ns < _FRESH_NS:
                     return known
             found = found.with_ancestor(ancestor, status.uid)
+            # Only root's: a script of that name must not let anybody hold his own changes back.
+            if ancestor.program in _PACKAGE_MANAGERS and proc.real_uid(ancestor.directory) == 0:
+                cmdline = ancestor.cmdline or proc.contents(ancestor.directory, b"cmdline")
+                run = self.run_of(ancestor.pid, ancestor.started, ancestor.program, cmdline)
+                found = found._replace(run=run)
         if parent:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[parent] = found, time.monotonic_ns()
         return found
 
-
-def run_of(pid: int, started: int, program: str, cmdline: bytes) -> Run | None:
-    """The package manager that a process is, if it is one."""
-    if program not in _PACKAGE_MANAGERS:
-        return None
-    return Run(pid, started, programs.typed(programs.split(cmdline)))
+    def run_of(self, pid: int, started: int, program: str, cmdline: bytes) -> Run | None:
+        """The package manager that a process is, if it is one. It has one command line, even when that can't
+        be read any more, and whatever it has become since.
+        """
+        run = self._runs.get((pid, started))
+        if run is None and program in _PACKAGE_MANAGERS:
+            run = Run(pid, started, programs.typed(programs.split(cmdline)) or program)
+            if len(self._runs) >= _REMEMBERED:
+                self._runs.clear()
+            self._runs[pid, started] = run
+        return run
 
 
 def _ancestors(pid: int, started: int) -> Iterator[_Ancestor]:

@@ -45,7 +45,7 @@ _HANDLE_AT_MOST = 128
 _AT_EMPTY_PATH = 0x1000
 # A buffer's events bring a descriptor each, and a process may have no more than 1,024.
 _BUFFER = 16_384
-_BUFFERS = 64
+_BUFFERS = 16
 _REFUSALS = frozenset(
     (errno.EOPNOTSUPP, errno.EXDEV, errno.ENODEV, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOVERFLOW)
 )
@@ -131,7 +131,10 @@ class Fanotify:
         """Make sure that the handles of this file system can be opened, and remember by which path."""
         handle, mount = _handle_of(directory)
         device, path = directory.stat.st_dev, directory.path
-        places = self._places.get(os.fstatvfs(directory.descriptor).f_fsid, {})
+        number = os.fstatvfs(directory.descriptor).f_fsid
+        if not number:
+            raise Unsupported("the file system has no id")
+        places = self._places.get(number, {})
         place = places.get(mount)
         if place is not None and place.device == device:
             if not is_below(path, place.path):
@@ -140,10 +143,10 @@ class Fanotify:
         if not places:
             _try_to_open(handle, directory)
         elif any(known.device != device and self._is_there(known) for known in places.values()):
+            # A copy of a disk, mounted beside it: whose handle it is could not be told.
             raise Unsupported("another mounted file system has the same id")
         places = {other: known for other, known in places.items() if known.device == device}
-        places[mount] = _Place(device, path)
-        self._places[os.fstatvfs(directory.descriptor).f_fsid] = places
+        self._places[number] = {**places, mount: _Place(device, path)}
 
     def _is_there(self, place: _Place) -> bool:
         with _Opener(self._root) as opener:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+import sys
+import types
+from typing import TYPE_CHECKING, Any
 
 from pacha.adapters.files import kernel
 from pacha.core.events import Event, LimitReached, Unsupported
@@ -28,7 +30,7 @@ _OVERFLOW, _IGNORED, _IS_DIRECTORY = 0x4000, 0x8000, 0x40000000
 _HOW = 0x1000000 | 0x4000000 | 0x20000000
 _ENTRIES = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO
 _EVERYTHING = _ENTRIES | _MODIFY | _CLOSE_WRITE | _ATTRIB | _DELETE_SELF | _MOVE_SELF
-_BUFFER = 65_536
+_BUFFER = 16_384
 _BUFFERS = 16
 _REFUSALS = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EXDEV))
 
@@ -41,12 +43,7 @@ class Inotify:
     def __init__(self, root: bytes) -> None:
         """Raise Unsupported where there can be none. Paths are the host's own already, whatever `root` is."""
         # Only here, as it is not needed where there is fanotify.
-        import ctypes
-
-        import inotify_simple  # type: ignore[import-untyped]
-
-        # It would run ldconfig to find the C library, which is in this process already.
-        inotify_simple._libc = ctypes.CDLL(None, use_errno=True)
+        inotify_simple = _library()
         try:
             self._kernel = inotify_simple.INotify(nonblocking=True)
         except OSError as problem:
@@ -129,3 +126,18 @@ class Inotify:
     def close(self) -> None:
         """Let go of all watches."""
         self._kernel.close()
+
+
+def _library() -> Any:
+    """The library, without `ctypes.util`: that would bring `subprocess` and more, a megabyte for the idle
+    agent, to find the C library, which is in this process already.
+    """
+    finder: Any = types.ModuleType("ctypes.util")
+    finder.find_library = lambda _: None
+    is_ours = sys.modules.setdefault("ctypes.util", finder) is finder
+    try:
+        import inotify_simple  # type: ignore[import-untyped]
+    finally:
+        if is_ours:
+            del sys.modules["ctypes.util"]
+    return inotify_simple

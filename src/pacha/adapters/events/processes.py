@@ -15,7 +15,7 @@ import signal
 import time
 
 from pacha.adapters.events import proc, programs
-from pacha.adapters.events.descent import Descents, run_of
+from pacha.adapters.events.descent import Descents
 from pacha.core.shown import printable
 from pacha.core.who import Who
 
@@ -165,7 +165,10 @@ class Processes:
         user = self._name(look.status.uid)
         login = self._name(int(login_uid)) if login_uid.isdigit() and login_uid != proc.NOBODY else ""
         arguments = programs.split(look.cmdline)
-        run = run_of(pid, started, programs.program_of(look.exe, arguments), look.cmdline)
+        program = programs.program_of(look.exe or look.status.name, arguments)
+        run = None
+        if look.status.uid == 0:
+            run = self._descents.run_of(pid, started, program, look.cmdline)
         descent = self._descents.of(look.status, started)
         if not login and descent.caller is not None:
             login = self._name(descent.caller)

@@ -12,8 +12,12 @@ from pacha.core.shown import printable
 
 DELETED = b" (deleted)"  # as the kernel marks a program whose file has gone
 _LENGTH = 400
-_INTERPRETERS = frozenset("sh bash dash ksh zsh busybox perl python platform-python".split())
-_TAKES_A_TEXT = frozenset((b"-c", b"-e", b"-E", b"-m"))  # instead of a script
+# Interpreters, and the letters of the options by which they take a text or a module instead of a script.
+_INTERPRETERS = {
+    **dict.fromkeys(("sh", "bash", "dash", "ksh", "zsh", "busybox"), b"c"),
+    **dict.fromkeys(("python", "platform-python"), b"cm"),
+    "perl": b"eE",
+}
 _HARMLESS = re.compile(r"[\w@%+=:,./-]+")
 
 
@@ -21,22 +25,31 @@ def _base(path: bytes) -> str:
     return path.removesuffix(DELETED).rpartition(b"/")[2].decode("ascii", "replace")
 
 
+def _kind(program: bytes) -> str:
+    """`python3.11` is a python."""
+    return _base(program).rstrip("0123456789.")
+
+
 def is_interpreter(program: bytes) -> bool:
     """Whether a program, by its path or name, runs scripts that are known by their own names."""
-    return _base(program).rstrip("0123456789.") in _INTERPRETERS
+    return _kind(program) in _INTERPRETERS
+
+
+def _script(interpreter: bytes, arguments: list[bytes]) -> int:
+    """Which argument is the script; 0 where none is."""
+    instead = _INTERPRETERS[_kind(interpreter)]
+    for at, argument in enumerate(arguments[1:], 1):
+        if not argument.startswith(b"-"):
+            return at
+        if not argument.startswith(b"--") and any(letter in instead for letter in argument):
+            break
+    return 0
 
 
 def program_of(exe: bytes, arguments: list[bytes]) -> str:
     """The name of a program, or of the script that it interprets."""
-    name = _base(exe)
-    if not is_interpreter(exe):
-        return name
-    for argument in arguments[1:]:
-        if argument in _TAKES_A_TEXT:
-            break
-        if not argument.startswith(b"-"):
-            return _base(argument)
-    return name
+    at = _script(exe, arguments) if is_interpreter(exe) else 0
+    return _base(arguments[at] if at else exe)
 
 
 def split(cmdline: bytes) -> list[bytes]:
@@ -59,8 +72,7 @@ def as_command(arguments: list[bytes]) -> str:
 def typed(arguments: list[bytes]) -> str:
     """As a person would have typed it: `dnf install x`, not `/usr/bin/python3 /usr/bin/dnf install x`."""
     if arguments and is_interpreter(arguments[0]):
-        script = next((at for at, part in enumerate(arguments) if at and not part.startswith(b"-")), 0)
-        arguments = arguments[script:]
+        arguments = arguments[_script(arguments[0], arguments) :]
     first = arguments[0].rpartition(b"/")[2:] if arguments else ()
     return as_command([*first, *arguments[1:]])
 

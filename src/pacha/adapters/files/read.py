@@ -42,7 +42,7 @@ def read(directory: int, name: bytes, status: os.stat_result, accounts: Accounts
     """Read the entry `name` of the open `directory`, whose kind `status` told.
 
     Raise Vanished, or OSError where it cannot be read (EACCES, EIO, ESTALE …). Files of more than `limit`
-    bytes: digest only.
+    bytes: digest only, and not even that of huge ones.
     """
     if not stat.S_ISREG(status.st_mode):
         return _read_special(directory, name, status, accounts)

@@ -63,6 +63,7 @@ class Child:
                 _widen(stream.fileno())
         self._greeted = False
         self._is_idle = True
+        self._is_closed = False
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -96,6 +97,8 @@ class Child:
                     try:
                         yield from values[0]
                     except GeneratorExit:
+                        if self._is_closed:
+                            return
                         wanted = False
                 continue
             self._is_idle = True
@@ -111,6 +114,7 @@ class Child:
         An idle one need not tidy up, which takes a tenth of a second; one that was never used need not even
         come up.
         """
+        self._is_closed = True
         if self._is_idle and not self._greeted:
             self._process.kill()
         elif self._is_idle:
