@@ -7,6 +7,7 @@ import os
 import pty
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,47 @@ def test_a_whole_watch_that_is_gone(pacha: Pacha, live: Path, first: str, arena:
     pacha.run("capture")
     pacha.ok("rollback", live, "--to", first, "-y")
     assert compare(arena / "twin", live) == []
+
+
+def parted(path: Path) -> None:
+    """What `sed -i` does."""
+    shutil.copy(path, path.with_name("new"))
+    path.with_name("new").rename(path)
+
+
+@pytest.mark.parametrize("named", ["one", "two"])
+@pytest.mark.parametrize("how", [Path.unlink, parted, Path.touch])
+def test_of_several_names_of_a_file_only_the_named_one_goes_back(
+    pacha: Pacha, live: Path, how: Callable[[Path], None], named: str
+) -> None:
+    one, two = live / "one", live / "two"
+    one.write_text("x\n")
+    two.hardlink_to(one)
+    first = watch_first(pacha, live)
+    how(live / named)
+    told = {diff["path"]: diff["metadata"] for diff in pacha.ok("diff", live / named)["differences"]}
+    assert set(told) <= {str(live / named)}
+    done = pacha.ok("rollback", live / named, "--to", first, "-y")
+    assert {step["path"] for step in done["steps"]} <= {str(live / named)}
+    assert (one.read_text(), two.read_text()) == ("x\n", "x\n")
+    pacha.ok("rollback", live, "--to", first, "-y")
+    assert one.samefile(two)
+
+
+def test_hard_links_in_words(pacha: Pacha, live: Path) -> None:
+    one, two = live / "one", live / "two"
+    one.write_text("x\n")
+    two.hardlink_to(one)
+    first = watch_first(pacha, live)
+    two.unlink()
+    assert f"metadata {one}: loses its other names" in pacha.run("diff").out
+    plan = pacha.run("rollback", live, "--to", first, "-n").out
+    assert f"create    {two}  file 0644 " in plan
+    assert f", a hard link of {one}" in plan
+    shutil.copy2(one, two)
+    assert f"metadata {two}: ceases to be a hard link of {one}" in pacha.run("diff").out
+    plan = pacha.run("rollback", live, "--to", first, "-n").out
+    assert f"link      {two}  becomes a hard link of {one}" in plan
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/nosuch", "/", ".."])

@@ -90,7 +90,8 @@ DESCRIPTIONS = [
     (PLAIN._replace(gid=6, group=b"disk"), ["group root → disk"]),
     (PLAIN._replace(acl=b"u::r--"), ["acl none → u::r--"]),
     (PLAIN._replace(flags=b"i"), ["flags none → i"]),
-    (PLAIN._replace(link=b"/a"), ["hard link of none → /a"]),
+    (PLAIN._replace(link=b"/a"), ["becomes a hard link of /a"]),
+    (PLAIN._replace(link=b"/x"), ["gets other names"]),
     (PLAIN._replace(holes=((0, 4096),)), ["holes 0 → 1"]),
     (PLAIN._replace(xattrs=((b"user.a", b"1"),)), ["attribute user.a added"]),
     (PLAIN._replace(unstable=True), ["unstable: it changed while it was read"]),
@@ -102,7 +103,21 @@ DESCRIPTIONS = [
 
 @pytest.mark.parametrize(("after", "words"), DESCRIPTIONS)
 def test_metadata_in_words(after: Entry, words: list[str]) -> None:
-    assert describe(PLAIN, after) == words
+    assert describe(b"/x", PLAIN, after) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (b"/a", None, "ceases to be a hard link of /a"),
+        (b"/x", None, "loses its other names"),
+        (b"/a", b"/b", "becomes a hard link of /b"),
+        (b"/a", b"/x", "ceases to be a hard link of /a"),
+        (b"/x", b"/a", "becomes a hard link of /a"),
+    ],
+)
+def test_hard_links_in_words(before: bytes, after: bytes | None, words: str) -> None:
+    assert describe(b"/x", PLAIN._replace(link=before), PLAIN._replace(link=after)) == [words]
 
 
 def test_kinds_in_words() -> None:
@@ -113,31 +128,31 @@ def test_kinds_in_words() -> None:
         "block device",
     ]
     assert len(set(words.values())) == len(KINDS)
-    assert describe(PLAIN, LINK, kind_words)[0] == "kind file → symbolic link"
+    assert describe(b"/x", PLAIN, LINK, kind_words)[0] == "kind file → symbolic link"
 
 
 def test_attributes_in_words() -> None:
     before = PLAIN._replace(xattrs=((b"user.a", b"1"), (b"user.b", b"1")))
     after = PLAIN._replace(xattrs=((b"user.b", b"2"), (b"user.c", b"1")))
-    assert describe(before, after) == [
+    assert describe(b"/x", before, after) == [
         "attribute user.a removed", "attribute user.b changed", "attribute user.c added",
     ]  # fmt: skip
 
 
 def test_a_symlink_has_a_target_and_no_mode() -> None:
-    assert describe(LINK, LINK._replace(target=b"\xff")) == ["target a → \\xff"]
-    assert describe(PLAIN, LINK)[0] == "kind file → symlink"
-    assert not [word for word in describe(PLAIN, LINK) if word.startswith("mode")]
+    assert describe(b"/x", LINK, LINK._replace(target=b"\xff")) == ["target a → \\xff"]
+    assert describe(b"/x", PLAIN, LINK)[0] == "kind file → symlink"
+    assert not [word for word in describe(b"/x", PLAIN, LINK) if word.startswith("mode")]
 
 
 def test_a_directory_has_no_time() -> None:
-    assert describe(FOLDER, FOLDER._replace(mtime=5)) == []
+    assert describe(b"/x", FOLDER, FOLDER._replace(mtime=5)) == []
 
 
 @settings(max_examples=66, deadline=None)
 @given(entries, entries)
 def test_what_differs_but_for_content_has_words(one: Entry, other: Entry) -> None:
-    words = describe(one, other)
+    words = describe(b"/x", one, other)
     assert all(words)
     if one == other:
         assert words == []
@@ -157,3 +172,9 @@ def test_what_differs_but_for_content_has_words(one: Entry, other: Entry) -> Non
 )
 def test_an_entry_in_a_few_words(entry: Entry, words: str) -> None:
     assert summary(entry) == words
+
+
+def test_an_entry_says_of_which_file_it_is_a_further_name() -> None:
+    entry = PLAIN._replace(link=b"/a")
+    assert summary(entry, b"/b") == "file 0644 root:root, a hard link of /a"
+    assert summary(entry, b"/a") == summary(entry) == "file 0644 root:root"

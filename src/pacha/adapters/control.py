@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from _socket import AF_UNIX, SO_PEERCRED, SOL_SOCKET, socket
 from collections.abc import Callable
 from contextlib import closing
@@ -75,7 +76,6 @@ class Control:
             return
         with closing(socket(fileno=descriptor)) as peer:
             try:
-                peer.settimeout(_PATIENCE)
                 if _user_of(peer) not in (0, os.geteuid()):
                     return
                 question = _line(peer)
@@ -83,8 +83,9 @@ class Control:
                 pending = found["pending"]
                 shown = list(map(os.fsdecode, pending[:_PENDING_AT_MOST]))
                 told = {**found, "queue": len(pending), "pending": shown}
+                peer.settimeout(_PATIENCE)
                 peer.sendall(json.dumps(told).encode() + b"\n")
-            except (OSError, ValueError, TypeError, AttributeError):  # not one of ours, or gone
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # none of ours, or gone
                 return
 
     def close(self) -> None:
@@ -114,7 +115,9 @@ def ask(path: str, question: dict[str, Any], seconds: float = 5.0) -> dict[str, 
 
 def _line(peer: socket) -> bytes:
     question = b""
+    deadline = time.monotonic() + _PATIENCE
     while not question.endswith(b"\n"):
+        peer.settimeout(max(deadline - time.monotonic(), 0.001))
         part = peer.recv(_LONGEST_QUESTION)
         question += part
         if not part or len(question) > _LONGEST_QUESTION:

@@ -74,6 +74,7 @@ class Agent:
         self._overflows = 0
         self._degraded: list[str] = []
         self._wants_reload = False
+        self._reload_ns: int | None = None
         self._stopping = 0
         self._remark_ns: int | None = None
         self._remarked_ns = 0
@@ -144,7 +145,7 @@ class Agent:
 
     def _timeout_ms(self) -> int | None:
         now = time.monotonic_ns()
-        times = [self._remark_ns, self._start_ns, self._rest_ns]
+        times = [self._remark_ns, self._start_ns, self._rest_ns, self._reload_ns]
         if not self._worker.is_busy:
             times += [self._tasks.next_ns(now), None if self._tasks.is_held else self._batch.deadline_ns()]
         if self._notifier.watchdog_interval_ns is not None:
@@ -194,8 +195,8 @@ class Agent:
                     self._batch.add(path, event.who, now)
                     if self._start_ns is None and not self._worker.is_there:
                         self._start_ns = now + START_NS
-                    if path == self._settled.path:
-                        self._wants_reload = True
+                    if path == self._settled.path:  # not at once: an editor may have emptied it just now
+                        self._reload_ns = now + self._batch.settings.quiet_ns
 
     def _register(self) -> None:
         """Sources, runs and the worker come and go: poll what is there now."""
@@ -232,6 +233,8 @@ class Agent:
             self._worker.start()
         if self._rest_ns is not None and now >= self._rest_ns:
             self._rest()
+        if self._reload_ns is not None and now >= self._reload_ns:
+            self._reload_ns, self._wants_reload = None, True
         if self._wants_reload and not self._worker.is_busy:
             self._reload()
         if self._batch.is_everything:

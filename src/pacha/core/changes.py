@@ -79,9 +79,11 @@ def kind_words(kind: bytes) -> str:
     return _KIND_WORDS.get(kind) or kind.decode()
 
 
-def describe(before: Entry, after: Entry, named: Callable[[bytes], str] = bytes.decode) -> list[str]:
-    """How metadata differs, each difference in words: `mode 0644 → 0600`. `named` says how a kind is
-    called.
+def describe(
+    path: bytes, before: Entry, after: Entry, named: Callable[[bytes], str] = bytes.decode
+) -> list[str]:
+    """How the metadata of `path` differs, each difference in words: `mode 0644 → 0600`. `named` says how a
+    kind is called.
     """
     words = []
     if before.kind != after.kind:
@@ -94,11 +96,11 @@ def describe(before: Entry, after: Entry, named: Callable[[bytes], str] = bytes.
         ("acl", _text(before.acl), _text(after.acl)),
         ("default acl", _text(before.default_acl), _text(after.default_acl)),
         ("flags", _text(before.flags or None), _text(after.flags or None)),
-        ("hard link of", _text(before.link), _text(after.link)),
         ("target", _text(before.target), _text(after.target)),
     ):
         if old != new:
             words.append(f"{label} {old} → {new}")
+    words.extend(_link_words(path, before.link, after.link))
     for label, old_number, new_number in (("uid", before.uid, after.uid), ("gid", before.gid, after.gid)):
         same_name = (before.user == after.user) if label == "uid" else (before.group == after.group)
         if old_number != new_number and same_name and (before.user if label == "uid" else before.group):
@@ -115,8 +117,22 @@ def describe(before: Entry, after: Entry, named: Callable[[bytes], str] = bytes.
     return words
 
 
-def summary(entry: Entry) -> str:
-    """What an entry is, in a few words: `file 0644 root:root`."""
+def _link_words(path: bytes, old: bytes | None, new: bytes | None) -> list[str]:
+    """How the file is another that `path` is a name of, in words that suit what was and what shall be done.
+
+    A group of hard links is called by its first name, which may be this one.
+    """
+    if old == new:
+        return []
+    if new is None:
+        return ["loses its other names" if old == path else f"ceases to be a hard link of {_text(old)}"]
+    if new != path:
+        return [f"becomes a hard link of {_text(new)}"]
+    return ["gets other names" if old is None else f"ceases to be a hard link of {_text(old)}"]
+
+
+def summary(entry: Entry, path: bytes = b"") -> str:
+    """What an entry is, in a few words: `file 0644 root:root`; of which file `path` is a further name."""
     owner = f"{_account(entry.user, entry.uid)}:{_account(entry.group, entry.gid)}"
     what = entry.kind.decode()
     if entry.kind == SYMLINK:
@@ -124,7 +140,8 @@ def summary(entry: Entry) -> str:
     large = (
         f", {entry.size} bytes, content not stored" if entry.kind == FILE and entry.size is not None else ""
     )
-    return f"{what} {entry.mode:04o} {owner}{large}"
+    link = f", a hard link of {_text(entry.link)}" if path and entry.link not in (None, path) else ""
+    return f"{what} {entry.mode:04o} {owner}{large}{link}"
 
 
 def _account(name: bytes, number: int) -> str:

@@ -33,20 +33,22 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
         return None
     if after is None:
         assert before is not None
-        return Step(REMOVE, path, before, None, f"was not there: {summary(before)}")
+        return Step(REMOVE, path, before, None, f"was not there: {summary(before, path)}")
     if before is None:
-        return Step(CREATE, path, None, after, summary(after))
+        return Step(CREATE, path, None, after, summary(after, path))
     if _settled(path, before, after):
         return None
     leads = after.link == path
-    reason = ", ".join(describe(before._replace(link=after.link) if leads else before, after))
+    # The other names are linked to the first by steps of their own, and then it has got them.
+    settled = before._replace(link=path) if leads and before.link is None else before
+    reason = ", ".join(describe(path, settled, after))
     if not before.same_content(after):
         return Step(REPLACE, path, before, after, ", ".join(filter(None, ("content", reason))))
     if after.link is not None and after.link not in (path, before.link):
         return Step(LINK, path, before, after, reason)
     parted = before.link is not None and (after.link is None or (leads and before.link != path))
     if parted or before.holes != after.holes:
-        return Step(REPLACE, path, before, after, reason or "a name of another file")
+        return Step(REPLACE, path, before, after, reason)
     return Step(METADATA, path, before, after, reason or "metadata")
 
 

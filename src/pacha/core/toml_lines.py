@@ -22,13 +22,13 @@ def line_numbers(text: str) -> dict[Place, int]:
 
 
 def given_twice(text: str) -> tuple[Place, int, int] | None:
-    """The first key or table that is given a second time, with the lines of both; None where none is found."""
+    """The first key or table that is given a second time, and the lines of both; None where there is none."""
     walk = _Walk(text, once=True)
     try:
         walk.document()
     except _TwiceError as problem:
         return problem.place, walk.lines[problem.place], problem.line
-    except (IndexError, ValueError):  # what follows is no TOML
+    except (IndexError, ValueError, RecursionError):  # what follows is no TOML
         pass
     return None
 

@@ -53,7 +53,9 @@ def render(
     nodes_after = host.store.files(new, stored) if stored and new is not None else None
     for change in changes:
         before, after = change.before, change.after
-        metadata = describe(before, after, named) if before is not None and after is not None else []
+        metadata = (
+            describe(change.path, before, after, named) if before is not None and after is not None else []
+        )
         if (
             before is not None
             and after is not None

@@ -83,7 +83,7 @@ def _veiled(change: Change) -> FileDiff:
     if before is None or after is None:
         metadata, is_other = [], True
     else:
-        metadata, is_other = describe(before, after, kind_words), not before.same_content(after)
+        metadata, is_other = describe(change.path, before, after, kind_words), not before.same_content(after)
     if is_other and any(entry is not None and entry.has_content for entry in (before, after)):
         metadata.append(_HIDDEN)
     return FileDiff(change, metadata, [], "")

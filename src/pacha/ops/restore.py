@@ -42,7 +42,10 @@ class Planned(NamedTuple):
 
 
 def live_state(host: Host, scope: Sequence[bytes], spool: Spool | None = None) -> Live:
-    """What is there now within `scope`; with a `spool` new contents are kept for a capture."""
+    """What is there now within `scope`; with a `spool` new contents are kept for a capture.
+
+    The look may have met other names of a file there (hard links): these are no part of it.
+    """
     difference = look(host, scope, spool, None, exact=True)
     lines: dict[bytes, bytes] = {}
     for top in scope:
@@ -55,6 +58,8 @@ def live_state(host: Host, scope: Sequence[bytes], spool: Spool | None = None) -
             lines[top] = live_line(single)
     lines.update(difference.touched)
     for change in difference.changes:
+        if not any(is_below(change.path, top) for top in scope):
+            continue
         if change.after is None:
             lines.pop(change.path, None)
         else:
