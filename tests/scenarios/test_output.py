@@ -117,12 +117,61 @@ def test_a_reader_that_leaves_is_no_error(pacha: Pacha, live: Path) -> None:
     assert said.stdout.splitlines()[0] == "0"
 
 
+def told_of_a_full_stdout(pacha: Pacha, args: str) -> None:
+    """Exit 1, with a sentence that does not say that the command was not done."""
+    said = shell(pacha, f"$P {args} > /dev/full")
+    assert said.returncode == 1, args
+    lines = said.stderr.splitlines()
+    assert lines[0] == "pacha: standard output cannot be written: No space left on device", (args, said)
+    assert len(lines) == 2, (args, said)
+
+
 def test_a_full_stdout_is_told(pacha: Pacha, live: Path) -> None:
-    for args in ("log", "status", "log --json", "config", "doctor"):
-        said = shell(pacha, f"$P {args} > /dev/full")
-        assert said.returncode == 1, args
-        assert "Traceback" not in said.stderr
-        assert said.stderr.startswith("pacha: "), said.stderr
+    for args in ("log", "status", "config", "doctor", "verify", "log --help", "--version", "--help"):
+        told_of_a_full_stdout(pacha, args)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_full_stdout_is_told_by_every_verb(pacha: Pacha, live: Path, half: int) -> None:
+    first = newest(pacha)
+    file = live / "file"
+    (live / "other").write_text("x\n")
+    more = live.parent / "more"
+    more.mkdir()
+    file.write_text("two\n")
+    halves = (
+        [
+            f"watch {more}",
+            f"unwatch {more}",
+            "status",
+            "capture",
+            "log",
+            f"show {first}",
+            f"diff --from {first}",
+            f"cat {file}",
+            f"blame {file}",
+        ],
+        [
+            f"rollback {live} --to {first} -n",
+            f"rollback {live} --to {first} -y",
+            "verify",
+            f"forget {file} -n",
+            f"forget {file} -y",
+            "change begin -m x",
+            "change end",
+            "agent --once",
+            "doctor",
+            "config",
+        ],
+    )
+    for args in halves[half]:
+        told_of_a_full_stdout(pacha, f"{args} --json")
+    if half:
+        assert file.read_text() == "one\n"
+        assert pacha.run("cat", file, "--at", first).code == 2
+    told = shell(pacha, "$P cat /nosuch --json > /dev/full")
+    assert told.returncode == 2
+    assert "/nosuch" in told.stderr
 
 
 def test_a_closed_stdout_is_no_traceback(pacha: Pacha, live: Path) -> None:

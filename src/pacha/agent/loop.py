@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pacha.adapters.memory import give_memory_back
+from pacha.adapters.priority import be_prompt
 from pacha.agent.batch import Batch, Settings
 from pacha.agent.marks import Marks
 from pacha.agent.ports import Control, Log, Mounts, Notifier
@@ -31,7 +32,6 @@ SETTLE_NS = 1_000_000_000  # several mounts come together
 START_NS = 10_000_000
 REMARK_NS = 5_000_000_000  # in a storm, marking everything again must not be all that is done
 REST_NS = 12_000_000_000
-_NICE = -5
 
 
 class Settled(NamedTuple):
@@ -91,7 +91,7 @@ class Agent:
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit code."""
         self._handle_signals()
-        _be_prompt()
+        be_prompt()
         self._poll.register(self._wakeup, select.POLLIN)
         self._poll.register(self._mounts.fileno(), select.POLLPRI | select.POLLERR)
         self._poll.register(self._control.fileno(), select.POLLIN)
@@ -339,14 +339,6 @@ class Agent:
             "degraded": self._degraded,
             **self._tasks.told(),
         }
-
-
-def _be_prompt() -> None:
-    """A writer lives for a millisecond, and this process for no more than that at a time."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    except OSError:  # only root may
-        pass
 
 
 def _settings(settled: Settled) -> Settings:

@@ -19,8 +19,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pacha.adapters.priority import be_patient
+
 IDLE_SECONDS = 30
-_NICE = 5  # what people do with the machine comes first
 ENDED = {"kind": "worker", "message": "the worker ended unexpectedly", "hint": ""}
 
 Message = dict[str, Any]
@@ -119,7 +120,7 @@ def _serve(its: socket.socket, work: Callable[[], Callable[[Message], Message]])
     # Ctrl-C is for the agent, which lets the capture at hand finish.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    be_patient()
     answer = work()
     its.settimeout(IDLE_SECONDS)
     stream = its.makefile("rb")

@@ -58,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as problem:
-        return _failed(_explained(problem), as_json)
+        from pacha.ui.result import unwritable
+
+        return _failed(unwritable() or _explained(problem), as_json)
 
 
 def _mend_streams() -> None:
@@ -107,7 +109,10 @@ def _run(arguments: list[str]) -> int:
 
     interrupts.heed()
     parser = build_parser(verb)
-    options = parser.parse_args([*before, *after])
+    try:
+        options = parser.parse_args([*before, *after])
+    except SystemExit as shown:  # the help
+        return int(shown.code or 0)
     from pacha.cli.session import Session
 
     session = Session(options, verb)

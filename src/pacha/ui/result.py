@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from pacha.core.errors import PachaError
+from pacha.core.errors import Failed, PachaError
 from pacha.core.shown import printable
 
 FORMAT = 1
@@ -31,6 +31,18 @@ def print_object(values: dict[str, Any], ok: bool = True) -> None:
     _begun.append(True)
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def unwritable() -> PachaError | None:
+    """What is wrong with standard output, found out by writing what was printed; None where nothing is."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as problem:
+        words = f"standard output cannot be written: {problem.strerror}"
+        return Failed(words, hint="whether it was done: pacha status and pacha log tell")
+    return None
 
 
 def print_error(error: PachaError, as_json: bool) -> None:
