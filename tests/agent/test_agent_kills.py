@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_kills_in_a_storm(pacha: Pacha, live: Path, tmp_path: Path, kills: int) 
                     agent = start(pacha, ready=False)
             quiet = time.monotonic()
             struck[victim] += moment > 0
-            until(lambda agent=agent: is_whole(agent), 60)
+            until(partial(is_whole, agent), 60)
             slowest = max(slowest, time.monotonic() - quiet)
             assert agent.process.poll() is None, f"killing the {victim} ended the agent: {agent.said()}"
             known |= acknowledged(agent)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests import needs
 from tests.agent.processes import login_of, may_log_in
-from tests.agents import Agent, running, until
+from tests.agents import running, until
 from tests.command import Pacha
 from tests.plainhg import StoreCopy
 from tests.steps import revisions, watch_first
@@ -231,7 +231,7 @@ def test_the_person_behind_sudo(pacha: Pacha, live: Path, sudo: Path, audited: b
     path = live / "ports.conf"
     path.write_text("old\n")
     watch_first(pacha, live)
-    argv = [sys.executable, "-c", LOGGED_IN, "1", sudo, "sed", "-i", "s/old/new/", path]
+    argv = [sys.executable, "-c", LOGGED_IN, "1", str(sudo), "sed", "-i", "s/old/new/", str(path)]
     with running(pacha) as agent:
         if audited:
             with login_of(1):
@@ -330,13 +330,13 @@ done
 
 
 @pytest.fixture
-def apt(open_arena: Path) -> Iterator[Path]:
+def apt(open_arena: Path) -> Path:
     """A package manager that takes a second and a half."""
     path = open_arena / "bin" / "apt"
     path.parent.mkdir()
     path.write_text(APT)
     path.chmod(0o755)
-    yield path
+    return path
 
 
 def test_a_package_manager_makes_one_revision(pacha: Pacha, live: Path, apt: Path, open_arena: Path) -> None:
@@ -359,7 +359,6 @@ def test_a_package_manager_makes_one_revision(pacha: Pacha, live: Path, apt: Pat
         until(lambda: revisions(pacha, live / "other"))
         assert process.poll() is None, "the other's change had to wait for the package manager"
         assert process.wait(30) == 0
-        ended = time.time_ns()
         agent.settle()
         until(lambda: revisions(pacha, live / "pkg" / "new27"))
     runs = [revision for revision in revisions(pacha) if revision["cause"] == "apt install nginx"]
@@ -372,10 +371,3 @@ def test_a_package_manager_makes_one_revision(pacha: Pacha, live: Path, apt: Pat
     assert all(len(revisions(pacha, path)) <= 2 for path in expected)
     (others,) = told_of(pacha)[f"{live}/other/file"]
     assert (others["author"], others["cause"]) == (name_of(1), "agent")
-    assert ended - int(agent_last_ns(agent)) < 5_000_000_000
-
-
-def agent_last_ns(agent: Agent) -> int:
-    """When the newest revision was made."""
-    newest = agent.pacha.ok("status")["last"]
-    return int(newest["time_ns"])

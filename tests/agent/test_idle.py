@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests import needs
 from tests.agent.processes import family, mapped, megabytes, wakeups
 from tests.agents import Agent, start, until
 from tests.command import Pacha
+from tests.oracle.twin import wipe
 from tests.steps import watch_first
 
 FILES, MORE_FILES = 2_000, 10_000
@@ -53,7 +56,8 @@ def modules(pid: int, told: Path) -> set[str]:
     """The modules that a process has loaded at this moment, by its own account."""
     (told / str(pid)).unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
-    return set(until((told / str(pid)).exists) and (told / str(pid)).read_text().split())
+    until((told / str(pid)).exists)
+    return set((told / str(pid)).read_text().split())
 
 
 def unwanted(loaded: set[str]) -> set[str]:
@@ -71,9 +75,17 @@ def work(agent: Agent, file: Path) -> None:
     agent.settle()
 
 
+@pytest.fixture
+def still() -> Iterator[Path]:
+    """A place where nobody else makes files: what comes and goes above a watch wakes the agent up."""
+    place = Path(tempfile.mkdtemp(prefix="pacha-idle-", dir="/var/tmp"))
+    yield place
+    wipe(place)
+
+
 @needs.root
 @pytest.mark.timeout(300)
-def test_an_idle_agent(tmp_path: Path, arena: Path) -> None:
+def test_an_idle_agent(tmp_path: Path, still: Path) -> None:
     """One wait for all that only shows when the worker has gone."""
     telltale = tmp_path / "telltale"
     told = tmp_path / "told"
@@ -81,15 +93,15 @@ def test_an_idle_agent(tmp_path: Path, arena: Path) -> None:
     told.mkdir()
     (telltale / "sitecustomize.py").write_text(TELLTALE)
     found = os.environ.get("PYTHONPATH")
-    extra = {"PYTHONPATH": f"{telltale}:{found}" if found else str(telltale), "TOLD_MODULES": str(told)}
+    path = f"{telltale}:{found}" if found else str(telltale)
     agents = []
     try:
         for number, count in enumerate((FILES, FILES + MORE_FILES)):
-            pacha = Pacha.at(tmp_path / f"pacha{number}")
-            live = arena / f"live{number}"
+            pacha = Pacha.at(still / f"pacha{number}")
+            live = still / f"live{number}"
             plant(live, count)
             watch_first(pacha, live)
-            agents.append(start(pacha, before=ALONE, **extra))
+            agents.append(start(pacha, before=ALONE, PYTHONPATH=path, TOLD_MODULES=str(told)))
             work(agents[-1], live / "d0" / "file0.conf")
         small, large = agents
         (worker,), (other,) = family(small.pid)
@@ -118,7 +130,7 @@ def test_an_idle_agent(tmp_path: Path, arena: Path) -> None:
         assert extensions(small.pid) == set()
         assert idle[small.pid] <= 20
         assert idle[large.pid] <= idle[small.pid] + 1
-        work(small, arena / "live0" / "d1" / "file20.conf")
+        work(small, still / "live0" / "d1" / "file20.conf")
     finally:
         codes = [agent.stop() for agent in agents]
     assert codes == [0, 0]

@@ -126,6 +126,18 @@ def test_after_a_kill_the_next_one_captures_what_was_missed(agent: Agent, pacha:
         assert second.stop() == 0
 
 
+def test_one_that_is_too_busy_to_answer_has_not_died(agent: Agent, pacha: Pacha, live: Path) -> None:
+    agent.signal(signal.SIGSTOP)
+    try:
+        (live / "file").write_text("two\n")
+        told = pacha.ok("status")
+        assert told["agent"].get("died") is not True
+        assert [item["path"] for item in told["pending"]] == [str(live / "file")]
+    finally:
+        agent.signal(signal.SIGCONT)
+    until(lambda: is_stored(pacha, live / "file"))
+
+
 def test_a_second_agent_is_refused(agent: Agent, pacha: Pacha, live: Path) -> None:
     result = pacha.run("agent")
     assert result.code == 5

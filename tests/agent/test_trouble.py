@@ -88,7 +88,7 @@ def test_a_refused_change_is_not_forgotten_over_another(pacha: Pacha, live: Path
         until(lambda: problem(agent))
         (live / "other").write_text("welcome\n")
         until(lambda: is_stored(pacha, live / "other"))
-        until(lambda: agent.told()["queue"] == 0)
+        until(lambda: str(live / "other") not in {path for _, path in pending(pacha)})
         assert pending(pacha) == [("modified", str(live / "file"))]
         assert pacha.run("status", "--check").code == 4
 
@@ -122,11 +122,10 @@ def test_a_full_state_disk(tmp_path: Path, live: Path, leave: int) -> None:
             for number in range(4):
                 (live / f"large{number}").write_bytes(os.urandom(ROOM))
                 time.sleep(0.3)
-            found = until(lambda: problem(agent))
-            assert "space" in found["message"], found
+            until(lambda: "space" in pacha.run("status").out + pacha.run("status").err)
             assert "space" in agent.said()
-            assert "space" in pacha.run("status").out
-            assert pacha.run("status", "--check").code == 4
+            assert pacha.run("status", "--check").code in (1, 4)
+            assert agent.process.poll() is None
             ballast.unlink()
             started = time.monotonic()
             until(lambda: not problem(agent) and not pending(pacha) and agent.told()["queue"] == 0, 60)
@@ -135,6 +134,24 @@ def test_a_full_state_disk(tmp_path: Path, live: Path, leave: int) -> None:
                 assert revisions(pacha, live / f"large{number}")
             assert pacha.run("verify").code == 0
         assert StoreCopy(pacha.store, tmp_path / "copy").complaints() == []
+
+
+@needs.loop
+@pytest.mark.fault
+def test_status_works_on_a_full_disk(tmp_path: Path, live: Path) -> None:
+    with loop_fs(tmp_path, 32) as disk:
+        pacha = Pacha.at(disk.at / "pacha")
+        watch_first(pacha, live)
+        with running(pacha) as agent:
+            disk.fill()
+            for number in range(8):
+                (live / f"large{number}").write_bytes(os.urandom(ROOM))
+                until(lambda: "space" in agent.said())
+                found = pacha.run("status", "--json")
+                assert found.code == 0, found
+                assert "space" in found.json["agent"]["problem"]["message"]
+                assert found.json["pending"]
+                time.sleep(0.5)
 
 
 # -- limits --------------------------------------------------------------------------------------------

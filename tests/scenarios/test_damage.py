@@ -182,6 +182,38 @@ def test_no_command_hides_damage_in_a_traceback(pacha: Pacha, live: Path, how: s
         assert result.code in (0, 4) or spoke_plainly(result) == []
 
 
+@pytest.mark.parametrize("name", ["00changelog.i", "00changelog.d"])
+def test_a_flipped_bit_in_the_changelog(pacha: Pacha, live: Path, name: str) -> None:
+    first = pacha.ok("log")["revisions"][-1]["id"]
+    (live / "file").write_text("three\n")
+    inside = pacha.store / ".hg" / "store"
+    whole, status = (inside / name).read_bytes(), (inside / name).stat()
+    for offset in range(3, len(whole), len(whole) // 4):
+        flip(inside / name, offset)
+        os.utime(inside / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+        flipped = (inside / name).read_bytes()
+        for args in (
+            ["diff", "--from", first],
+            ["log"],
+            ["rollback", live, "--to", first, "-n"],
+            ["cat", live / "other"],
+            ["status"],
+            ["verify"],
+        ):
+            result = pacha.run(*args)
+            assert "Traceback" not in result.err, (offset, result)
+            if args == ["verify"]:
+                assert result.code == 4, (offset, result)
+            else:
+                assert result.code == 0 or (result.code == 1 and spoke_plainly(result) == []), (
+                    offset,
+                    result,
+                )
+        assert (inside / name).read_bytes() == flipped
+        assert (live / "file").read_text() == "three\n"
+        (inside / name).write_bytes(whole)
+
+
 @pytest.mark.parametrize("how", ["changelog gone", "requirements gone", "all gone"])
 def test_a_lost_history_is_not_silently_begun_anew(pacha: Pacha, live: Path, how: str) -> None:
     (live / "file").write_text("three\n")

@@ -87,6 +87,17 @@ def test_a_package_manager_is_waited_for_and_others_are_not() -> None:
     assert (sorted(group.paths), group.run) == ([b"/etc/nginx", b"/etc/nginx/x"], APT)
 
 
+def test_what_nobody_is_known_for_counts_with_the_run_that_is_at_work() -> None:
+    waiting = batch()
+    waiting.add(b"/etc/first", None, 0)
+    waiting.add(b"/etc/nginx", who("alice", "dpkg --unpack", APT), 1)
+    waiting.add(b"/etc/lost", None, 2)
+    waiting.end_run(APT)
+    (group,) = waiting.due(LIMIT)
+    assert sorted(group.paths) == [b"/etc/first", b"/etc/lost", b"/etc/nginx"]
+    assert (group.run, group.has_unknown) == (APT, True)
+
+
 def test_one_that_waits_for_an_answer_does_not_hold_changes_back_for_ever() -> None:
     waiting = batch()
     waiting.add(b"/a", who("alice", run=APT), 5)

@@ -81,7 +81,9 @@ class Batch:
         if len(self._of_path) >= PATHS_AT_MOST and path not in self._of_path:
             self.add_everything()
             return
-        writer = None if who is None else who.run or who.actor
+        writer: object = self._running() if who is None else who.run or who.actor
+        if isinstance(writer, Run) and writer not in self._of_writer and None in self._of_writer:
+            self._of_writer[writer] = self._of_writer.pop(None)  # its first writers were gone too soon
         group = self._of_writer.get(writer)
         other = self._of_path.get(path)
         if group is None and other is None:
@@ -104,6 +106,10 @@ class Batch:
     def end_run(self, run: Run) -> None:
         """The package manager's process has ended."""
         self._ended.add(run)
+
+    def _running(self) -> Run | None:
+        """The package manager at work: what nobody can be named for meanwhile is counted with its run."""
+        return next(iter(self.runs()), None)
 
     def runs(self) -> set[Run]:
         """The package managers that are waited for."""

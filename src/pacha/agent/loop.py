@@ -289,7 +289,7 @@ class Agent:
         self._marks.mark_all()
         now = time.monotonic_ns()
         self._tasks.configure(self._settled.config.secrets_paths, self._marks.unmarked, now)
-        degraded = self._marks.degraded()
+        degraded = self._marks.notes() + self._marks.degraded()
         for words in degraded:
             if words not in self._degraded:
                 self._log.warning(words)
@@ -336,7 +336,8 @@ class Agent:
             "directories": self._marks.count,
             "started_ns": self._started_ns,
             "pending": [*self._batch.paths(), *self._tasks.paths()],
-            "degraded": self._degraded,
+            "degraded": self._marks.degraded(),
+            "notes": self._marks.notes(),
             **self._tasks.told(),
         }
 

@@ -48,10 +48,15 @@ class Marks:
         return self.sources[0].mode if self.sources else "polling"
 
     def degraded(self) -> list[str]:
-        """In words, everything that is not as it should be."""
+        """In words, what is not heard of at once."""
+        return [f"{shown(watch)} is polled: {reason}" for watch, reason in self.unmarked.items()]
+
+    def notes(self) -> list[str]:
+        """In words, why it is not the best kind of events everywhere: changes are heard of, their authors
+        are not.
+        """
         found = [f"no {mode}: {reason}" for mode, reason in self._refused.items()]
-        found += [f"{mode} not everywhere: {reason}" for mode, reason in self.problems.items()]
-        return found + [f"{shown(watch)} is polled: {reason}" for watch, reason in self.unmarked.items()]
+        return found + [f"{mode} not everywhere: {reason}" for mode, reason in self.problems.items()]
 
     def mark_all(self) -> None:
         """Mark everything that is watched; what is marked already stays so."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pacha.agent.batch import Batch, Group
+from pacha.agent.batch import PATHS_AT_MOST, Batch, Group
 from pacha.agent.ports import Log
 from pacha.core.maintenance import LIMIT_NS, holds
 from pacha.core.patterns import Ignore
@@ -42,6 +42,7 @@ class Tasks:
         self._at_hand: Request | None = None
         self._wants_look = False
         self._look_ns = now_ns + RECONCILE_NS
+        self._refused: dict[bytes, None] = {}  # what a hook or admission said no to
         self._later: dict[bytes, int] = {}  # paths to look at again, and when
         self._polled: list[bytes] = []
         self._poll_ns: int | None = None
@@ -75,7 +76,8 @@ class Tasks:
         self.has_looked = False
 
     def paths(self) -> Iterable[bytes]:
-        """What is waiting here or being captured."""
+        """What is waiting here or being captured, or was refused."""
+        yield from self._refused
         for group in [*self._groups, *([self._at_hand["group"]] if self._at_hand else [])]:
             if group is not None:
                 yield from group.paths
@@ -167,6 +169,10 @@ class Tasks:
                 batch.add(path, None, now_ns)
         if request is not None and "look" in request:
             self.has_looked = not self._wants_look
+            self._refused.clear()
+        elif request is not None:
+            for path in request["group"].paths:
+                self._refused.pop(path, None)
         self._later.update(dict.fromkeys(answer.get("deferred", ()), now_ns + RESTLESS_NS))
         self._later.update(dict.fromkeys(answer.get("unstable", ()), now_ns + UNSTABLE_NS))
         if answer.get("revision") is not None:
@@ -190,7 +196,11 @@ class Tasks:
                 hint = f" ({problem['hint']})" if problem["hint"] else ""
                 self._log.error(f"{problem['message']}{hint}")
             self.problem = dict(problem)
-        if request is None or problem["kind"] in _FINAL:
+        if request is None:
+            return
+        if problem["kind"] in _FINAL:
+            if request["group"] is not None and len(self._refused) < PATHS_AT_MOST:
+                self._refused.update(request["group"].paths)
             return
         self._pause_ns = min(max(2 * self._pause_ns, _FIRST_PAUSE_NS), _LONGEST_PAUSE_NS)
         self._retry_ns = now_ns + self._pause_ns

@@ -128,6 +128,8 @@ def _print_agent(agent: dict[str, Any], now: int) -> None:
         _row("", printable(agent["problem"]["message"]), "red")
     for words in agent["degraded"]:
         _row("", printable(words), "yellow")
+    for words in agent["notes"]:
+        _row("", printable(words))
 
 
 def _print_troubles(found: dict[str, Any], now: int) -> None:
