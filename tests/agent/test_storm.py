@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pacha.adapters.control import ask, socket_path
 from tests import needs
 from tests.agent.churn import storm
 from tests.agent.elsewhere import differences
@@ -27,9 +28,15 @@ STORMS = [
 
 
 def is_quiet(agent: Agent) -> bool:
-    """Whether the agent has nothing left to do."""
-    told = agent.pacha.ok("status")
-    return not told["pending"] and told["agent"]["running"] and told["agent"]["queue"] == 0
+    """Whether the agent has nothing left to do, and `status` says so, too.
+
+    It is asked first, as `status` would look at everything itself while the agent does.
+    """
+    told = ask(socket_path(str(agent.pacha.state)), {"ask": "status"}, 20)
+    if told is None or not told["running"] or told["queue"]:
+        time.sleep(0.2)
+        return False
+    return not agent.pacha.ok("status")["pending"]
 
 
 @pytest.mark.parametrize(("seconds", "files"), STORMS)

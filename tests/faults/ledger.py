@@ -40,4 +40,5 @@ class Ledger:
         """Assert by plain hg, on a copy made at `to`, that all is there and the store is whole."""
         copy = StoreCopy(pacha.store, to)
         assert self.lost(copy) == []
-        assert copy.complaints() == []
+        complaints = copy.complaints()
+        assert not complaints, "\n".join(complaints)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from tests import needs
 from tests.command import Result
-from tests.faults.kill import GROUP, Moments, kill
+from tests.faults.kill import CHILD, GROUP, Moments, kill, wait_until
 from tests.faults.loopfs import LoopFs, loop_fs
 from tests.faults.shares import shares
 from tests.faults.world import World, facts, half_done, mean_seconds, other_state
@@ -112,6 +113,48 @@ def test_cuts_during_first_captures(tmp_path: Path, cuts: int) -> None:
             strike(world, disk, moments_of_transactions(world, 0.6), "watch", many)
             world.recovers("watch", many)
             world.ledger.check(world.pacha, tmp_path / "copy")
+
+
+def abandon(world: World) -> None:
+    """Kill captures until one leaves its transaction behind."""
+    journal = world.pacha.store / ".hg" / "store" / "journal"
+    for number in range(60):
+        # A new file changes Mercurial's list of files, of which the transaction has a copy.
+        (world.tree / f"new {world.random.getrandbits(40):x} {number}").write_text("new\n")
+        process = world.pacha.start("capture", "--json")
+        if wait_until(journal.exists, process):
+            time.sleep(world.random.uniform(0, 0.02))
+        kill(process, CHILD)  # which would undo it
+        kill(process, GROUP)
+        world.ledger.note(world.pacha.finish(process))
+        if journal.exists():
+            return
+    raise AssertionError("no transaction was abandoned")
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside a database"])
+@pytest.mark.parametrize("cuts", shares(10, 150))
+def test_cuts_while_a_transaction_is_undone(tmp_path: Path, cuts: int, busy: bool) -> None:
+    """A transaction is being undone when the power goes; the next start undoes it again."""
+    with loop_fs(tmp_path) as disk:
+        world = World.at(tmp_path / "world", state=disk.at / "pacha", seed=cuts)
+        inside = world.pacha.store / ".hg" / "store"
+        backups = inside / "journal.backupfiles"
+        moments = Moments(world.random, 0.4, lambda: not backups.exists(), 0.01)
+        met = undone = 0
+        for number in range(cuts):
+            abandon(world)
+            if number % 2:
+                subprocess.run(["sync", "-f", str(disk.at)], check=True)
+            met += strike(world, disk, moments, ("status", "capture")[number % 2], busy=busy)[1]
+            undone += not (inside / "journal").exists()
+            world.recovers("capture" if number % 3 else "status")
+            world.ledger.check(world.pacha, tmp_path / "copy")
+        world.capture()
+        assert world.pacha.ok("status")["pending"] == []
+        assert met > cuts // 3, "too few cuts met a running command"
+        assert moments.seen > cuts // 6, "too few cuts met the end of a recovery"
+        print(f"{cuts} cuts: {met} met a command, {moments.seen} a recovery's end, {undone} left it undone")
 
 
 @pytest.mark.parametrize("cuts", shares(8, 200))

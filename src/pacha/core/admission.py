@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pacha.core.entry import DIRECTORY, check_entry, parse_entry, render_directory, split_directory
+from pacha.core.entry import DIRECTORY, check_entry, render_directory, split_directory
 from pacha.core.names import FILES, META, decode_path, is_legal, meta_directory, meta_path, split
 from pacha.core.revision import Stamp
 
@@ -56,9 +56,9 @@ def judge(
         reasons.append("it is not on the one branch")
     if not proposal.sizes:
         reasons.append("it changes nothing")
-    lines: dict[bytes, dict[bytes, bytes]] = {}
+    stored: dict[bytes, frozenset[bytes]] = {}
     for path in sorted(proposal.sizes):
-        reasons.extend(_judge_path(path, proposal.sizes[path], text_of, lines, limits))
+        reasons.extend(_judge_path(path, proposal.sizes[path], text_of, stored, limits))
     return reasons
 
 
@@ -66,7 +66,7 @@ def _judge_path(
     path: bytes,
     size: int | None,
     text_of: Callable[[bytes], bytes | None],
-    lines: dict[bytes, dict[bytes, bytes]],
+    stored: dict[bytes, frozenset[bytes]],
     limits: Limits,
 ) -> list[str]:
     shown = path.decode("utf-8", "backslashreplace")
@@ -78,9 +78,9 @@ def _judge_path(
         return [f"{shown} is larger than {bound} bytes"]
     try:
         if top == META and size is not None:
-            _lines_of(meta_directory(path), text_of, lines)
+            _stored_in(meta_directory(path), text_of, stored)
         elif top == FILES:
-            return _judge_content(path, size, text_of, lines)
+            return _judge_content(path, size, text_of, stored)
     except ValueError as problem:
         return [f"{shown}: {problem}"]
     return []
@@ -90,32 +90,35 @@ def _judge_content(
     path: bytes,
     size: int | None,
     text_of: Callable[[bytes], bytes | None],
-    lines: dict[bytes, dict[bytes, bytes]],
+    stored: dict[bytes, frozenset[bytes]],
 ) -> list[str]:
     """A content needs a line that says it is stored, and a content that goes must have none."""
-    live = decode_path(path.partition(b"/")[2])
-    directory, name = split(live)
-    line = _lines_of(directory, text_of, lines).get(name)
-    stored = line is not None and parse_entry(line).has_content
-    if stored == (size is not None):
+    directory, name = split(decode_path(path.partition(b"/")[2]))
+    if (name in _stored_in(directory, text_of, stored)) == (size is not None):
         return []
     problem = "content without its metadata" if size is not None else "metadata without its content"
     return [f"{path.decode('utf-8', 'backslashreplace')} is {problem}"]
 
 
-def _lines_of(
+def _stored_in(
     directory: bytes,
     text_of: Callable[[bytes], bytes | None],
-    known: dict[bytes, dict[bytes, bytes]],
-) -> dict[bytes, bytes]:
-    """The lines of a directory, each of which must parse; raise ValueError where one does not."""
+    known: dict[bytes, frozenset[bytes]],
+) -> frozenset[bytes]:
+    """The names in a directory whose lines, each of which must parse, say that their content is stored; raise
+    ValueError where one does not.
+    """
     if directory not in known:
         text = text_of(meta_path(directory)) or b""
         lines = split_directory(text)
         if render_directory(lines) != text:
             raise ValueError("metadata not sorted")
+        names = []
         for name, line in lines.items():
-            if (name == b".") != (check_entry(line).kind == DIRECTORY):
+            entry = check_entry(line)
+            if (name == b".") != (entry.kind == DIRECTORY):
                 raise ValueError("a directory's line stands in another place than its own")
-        known[directory] = lines
+            if entry.has_content:
+                names.append(name)
+        known[directory] = frozenset(names)
     return known[directory]

@@ -56,20 +56,19 @@ def between(
     return [(join(directory, name), old.get(name), new.get(name)) for name in names]
 
 
-def merge(differences: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> list[Change]:
-    """The changes by path, sorted.
+def merge(differences: Iterable[tuple[bytes, bytes | Entry | None, bytes | Entry | None]]) -> list[Change]:
+    """The changes by path, sorted; what was and what is there is a line or an entry.
 
     A path that became a directory, or was one, has its two lines in two directories' metadata: they are
     brought together here.
     """
-    lines: dict[bytes, list[bytes | None]] = {}
+    sides: dict[bytes, tuple[bytes | Entry | None, bytes | Entry | None]] = {}
     for path, old, new in differences:
-        pair = lines.setdefault(path, [None, None])
-        pair[0] = old if old is not None else pair[0]
-        pair[1] = new if new is not None else pair[1]
+        known = sides.get(path, (None, None))
+        sides[path] = known[0] if old is None else old, known[1] if new is None else new
     found = []
-    for path in sorted(lines):
-        before, after = (parse_entry(line) if line is not None else None for line in lines[path])
+    for path in sorted(sides):
+        before, after = (parse_entry(side) if isinstance(side, bytes) else side for side in sides.pop(path))
         found.append(Change(path, classify(before, after), before, after))
     return found
 

@@ -6,7 +6,8 @@ Mercurial's own journal and brings that to the disk. Then it hangs two finalizer
 first sorts before the changelog's own (`000-cl-…`): by then everything but the changelog is written, so data
 and directories go to the disk before any revision can be seen. The second runs last, while the journal is
 still there: the changelog goes to the disk before the journal may vanish. After the close the directory is
-synced once more, or a crash would bring the journal back and undo an acknowledged revision.
+synced once more, or a crash would bring the journal back and undo an acknowledged revision. `playback` does
+the like for the way back, so that it can be cut short and begun anew.
 """
 
 from __future__ import annotations
@@ -38,6 +39,26 @@ def syncfs(path: bytes) -> None:
             raise OSError(number, os.strerror(number))
     finally:
         os.close(descriptor)
+
+
+def playback(original, journal, report, opener, *rest, **options):
+    """Mercurial's own way back to before a transaction, on the disk before the journal that knows it goes.
+
+    Else a power cut could leave a file that was put back without its bytes, and nothing to put it back from.
+    """
+    unlink = opener.unlink
+
+    def unlink_after_sync(name):
+        if name.startswith(journal):
+            opener.unlink = unlink
+            syncfs(opener.base)
+        unlink(name)
+
+    opener.unlink = unlink_after_sync
+    try:
+        return original(journal, report, opener, *rest, **options)
+    finally:
+        del opener.unlink
 
 
 class Durable:

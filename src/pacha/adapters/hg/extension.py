@@ -20,7 +20,7 @@ import os
 import shutil
 import struct
 
-from mercurial import commandserver, commit, context, error, extensions, hg, lock, util, verify
+from mercurial import commandserver, commit, context, error, extensions, hg, lock, transaction, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
 from mercurial.utils import dag_util, stringutil
@@ -380,6 +380,7 @@ def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server."""
     _share_compressors()
     extensions.wrapfunction(commit, "_filecommit", _commit_file)
+    extensions.wrapfunction(transaction, "_playback", durable.playback)
     # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
     gc.set_threshold(50_000, 20, 50)
     sessions = {}
