@@ -41,10 +41,12 @@ def syncfs(path: bytes) -> None:
         os.close(descriptor)
 
 
-def playback(original, journal, report, opener, *rest, **options):
+def playback(original, journal, report, opener, places, offsets, copies, **options):
     """Mercurial's own way back to before a transaction, on the disk before the journal that knows it goes.
 
     Else a power cut could leave a file that was put back without its bytes, and nothing to put it back from.
+    What can't be put back ends it, with the journal still there. To Mercurial, which reads the `0` of a copy
+    in the journal as true, each would be of a cache, that may fail: on a full disk fncache came back empty.
     """
     unlink = opener.unlink
 
@@ -56,7 +58,8 @@ def playback(original, journal, report, opener, *rest, **options):
 
     opener.unlink = unlink_after_sync
     try:
-        return original(journal, report, opener, *rest, **options)
+        needed = [(*copy[:3], False) for copy in copies]
+        return original(journal, report, opener, places, offsets, needed, **options)
     finally:
         del opener.unlink
 
