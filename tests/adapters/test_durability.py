@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,11 @@ else:
 os.write(1, b"acknowledged\\n")
 store.close()
 """
-CALLS = "fsync,fdatasync,syncfs,write,pwrite64,writev,rename,renameat,renameat2,unlink,unlinkat,ftruncate"
+CALLS = (
+    "fsync,fdatasync,syncfs,write,pwrite64,writev,sendfile,copy_file_range,"
+    "rename,renameat,renameat2,unlink,unlinkat,ftruncate"
+)
+_RESUMED = re.compile(r" *<\.\.\. \w+ resumed>(?P<rest>.*)$")
 _LINE = re.compile(r"^\d+ +(?P<call>\w+)\((?P<args>.*)$")
 
 
@@ -69,13 +74,26 @@ def traced(tmp_path: Path, count: int, what: str = "commit") -> list[Call]:
         env={**os.environ, "PYTHONPATH": paths}, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     found = []
-    for line in log.read_text().splitlines():
+    for line in whole(log.read_text().splitlines()):
         if match := _LINE.match(line):
             if match["call"] == "write" and "acknowledged" in match["args"]:
                 return found
             if " = -1 " not in match["args"]:
                 found.append(Call(match["call"], match["args"]))
     raise AssertionError("the commit was never acknowledged")
+
+
+def whole(lines: list[str]) -> Iterator[str]:
+    """The lines of strace, with those put together that another process's calls came between."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        number, _, said = line.partition(" ")
+        if said.endswith(" <unfinished ...>"):
+            begun[number] = line.removesuffix(" <unfinished ...>")
+        elif match := _RESUMED.match(said):
+            yield begun.pop(number) + match["rest"]
+        else:
+            yield line
 
 
 def places(calls: list[Call], name: str, *on: str) -> list[int]:

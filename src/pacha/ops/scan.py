@@ -123,6 +123,21 @@ class Scan:
             if status is not None and stat.S_ISDIR(status.st_mode):
                 self._walk(path)
                 self._sweep(path)
+        self._look_at_other_names()
+
+    def _look_at_other_names(self) -> None:
+        """What was written through one name of a file has changed under its others, wherever they lie."""
+        met = {(finding.directory, finding.name) for finding in self.findings}
+        for inode in {finding.inode for finding in self.findings if finding.is_link and finding.inode}:
+            for row in self._host.index.links(inode):
+                if (row.directory, row.name) in met:
+                    continue
+                try:
+                    status = self._host.tree.lstat(join(row.directory, row.name))
+                except OSError:
+                    continue
+                if status is not None and inode_of(status) == inode:
+                    self._single(row.directory, row.name, status)
 
     def _mount_above(self, path: bytes) -> bytes | None:
         """The directory at or above a path, within its watch, where another file system begins."""
