@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.adapters.stores import commit, made
+from tests.adapters.stores import commit, draft, made, mercurial_child
 
+from pacha.adapters.hg.store import Store
+from pacha.core.errors import Failed
 from tests import needs
 
 pytestmark = needs.strace
@@ -24,6 +28,8 @@ from tests.adapters.stores import commit
 store = Store(os.fsencode(sys.argv[1]))
 if sys.argv[3] == "censor":
     store.censor(b"files/etc/a")
+elif sys.argv[3] == "recover":
+    assert store.recover()
 else:
     count = int(sys.argv[2])
     commit(store, {b"files/etc/new %d" % n: b"x" * 5000 for n in range(count)} | {b"files/etc/a": b"2"}, 2)
@@ -47,10 +53,29 @@ class Call(NamedTuple):
         return f"/{name}>" in self.args or f'/{name}"' in self.args
 
 
+def abandon(store: Store) -> None:
+    """Kill its Mercurial amidst a commit."""
+
+    def supply(path: bytes) -> bytes:
+        deadline = time.monotonic() + 10
+        while not store.is_abandoned and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(mercurial_child(), signal.SIGKILL)
+        return b""
+
+    with pytest.raises(Failed):
+        store.commit(draft({b"files/etc/b": b""}, 2), store.tip(), supply)
+    assert store.is_abandoned
+
+
 def traced(tmp_path: Path, count: int, what: str = "commit") -> list[Call]:
-    """The calls of one commit to a store that has a revision already, up to its acknowledgement."""
+    """The calls of one commit (or what else) to a store that has a revision already, up to its
+    acknowledgement.
+    """
     store = made(tmp_path / "store")
     commit(store, {b"files/etc/a": b"1"})
+    if what == "recover":
+        abandon(store)
     store.close()
     log = tmp_path / "log"
     folder = str(Path(__file__).resolve().parents[2])
@@ -174,3 +199,13 @@ def test_forgetting_is_on_the_disk_before_it_is_said(tmp_path: Path, suffix: str
     ]
     assert synced
     assert max(synced) > max(placed)
+
+
+def test_what_was_undone_is_on_the_disk_before_the_journal_vanishes(tmp_path: Path) -> None:
+    calls = traced(tmp_path, 0, "recover")
+    gone = min(places(calls, "unlink unlinkat", "journal", "journal.backupfiles"))
+    back = places(calls, f"{WRITES} sendfile copy_file_range", "fncache")
+    assert back
+    whole = [at for at, call in enumerate(calls) if call.name == "syncfs"]
+    assert any(max(back) < at < gone for at in whole)
+    assert any(at > gone for at in whole), "its vanishing"
