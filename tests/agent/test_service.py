@@ -105,7 +105,7 @@ def test_an_idle_agent_ends_at_once(agent: Agent, number: int) -> None:
     assert agent.process.wait(10) == 0
     assert time.monotonic() - started < 5
     assert agent.pacha.ok("status")["agent"] == {
-        "running": False, "pid": None, "events": None, "mode": None, "died": False,
+        "running": False, "pid": None, "events": None, "mode": None, "died": False, "stuck": False,
     }  # fmt: skip
 
 
@@ -131,7 +131,8 @@ def test_one_that_is_too_busy_to_answer_has_not_died(agent: Agent, pacha: Pacha,
     try:
         (live / "file").write_text("two\n")
         told = pacha.ok("status")
-        assert told["agent"].get("died") is not True
+        assert (told["agent"]["died"], told["agent"]["stuck"]) == (False, True)
+        assert "does not answer" in pacha.run("status").out
         assert [item["path"] for item in told["pending"]] == [str(live / "file")]
     finally:
         agent.signal(signal.SIGCONT)

@@ -34,6 +34,21 @@ def take_for_good(path: str, otherwise: str) -> int:
     return descriptor
 
 
+def is_held(path: str) -> bool:
+    """Whether somebody has a lock of `take_for_good`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Lock:
     """The lock of one state folder; a context manager that waits briefly and may be entered again by its
     holder.

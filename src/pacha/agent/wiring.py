@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pacha.agent.loop import Settled
@@ -26,14 +26,20 @@ def ask_agent(state: str, question: str, seconds: float = 5.0) -> dict[str, Any]
         return None
 
 
-def has_died(state: str) -> bool:
-    """Whether an agent ran and was not ended in order: its socket is there, and nobody answers."""
+_LOCK = "agent.lock"
+
+
+def why_silent(state: str) -> Literal["none", "died", "stuck"]:
+    """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is there all the same."""
     from pacha.adapters.control import socket_path
+    from pacha.adapters.lock import is_held
 
     try:
-        return os.path.lexists(socket_path(state))
+        if is_held(os.path.join(state, _LOCK)):
+            return "stuck"
+        return "died" if os.path.lexists(socket_path(state)) else "none"
     except OSError:
-        return False
+        return "none"
 
 
 def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: Callable[[], Host]) -> int:
@@ -54,7 +60,7 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
     from pacha.core.maintenance import NAME
 
     folder.make(state)
-    only = take_for_good(os.path.join(state, "agent.lock"), "an agent is running on this state folder")
+    only = take_for_good(os.path.join(state, _LOCK), "an agent is running on this state folder")
     log = Log()
 
     def let_go() -> None:

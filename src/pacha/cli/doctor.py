@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pacha.agent.wiring import ask_agent, has_died
+from pacha.agent.wiring import ask_agent, why_silent
 from pacha.cli.session import Session
 from pacha.core.errors import PachaError
 from pacha.ops.doctor import BAD, OK, WARNING, Check, doctor
@@ -47,8 +47,11 @@ def _agent(state: str) -> Check:
     """Whether changes are captured as they are made."""
     agent = ask_agent(state, "status")
     if agent is None:
-        if has_died(state):
+        why = why_silent(state)
+        if why == "died":
             return Check("agent", BAD, "it has died", "systemctl start pacha, or pacha agent")
+        if why == "stuck":
+            return Check("agent", BAD, "it runs, but does not answer", "systemctl restart pacha")
         return Check(
             "agent", OK, "none runs: changes are captured when somebody, or cron, runs pacha capture"
         )

@@ -7,7 +7,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from pacha.agent.wiring import ask_agent, has_died
+from pacha.agent.wiring import ask_agent, why_silent
 from pacha.core.quantities import about_age, about_duration
 from pacha.core.shown import printable, shown
 from pacha.ui.result import print_object
@@ -34,7 +34,10 @@ def run(session: Session, options: Namespace) -> int:
     if agent is None or found is None or not _is_fresh(agent, found):
         found = _look(session, agent)
     del found["changelog"]
-    found["agent"] = agent or {**_NO_AGENT, "died": has_died(session.state_path)}
+    if agent is None:
+        why = why_silent(session.state_path)
+        agent = {**_NO_AGENT, "died": why == "died", "stuck": why == "stuck"}
+    found["agent"] = agent
     code = 4 if options.check and not _is_clean(found) else 0
     if session.as_json:
         print_object(found, ok=code == 0)
@@ -70,7 +73,7 @@ def _look(session: Session, agent: dict[str, Any] | None) -> dict[str, Any]:
 def _is_clean(found: dict[str, Any]) -> bool:
     """Whether a monitoring check may be content."""
     agent = found["agent"]
-    ails = agent.get("died") or agent.get("problem") or agent.get("degraded")
+    ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
     return not (ails or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
 
 
@@ -114,9 +117,12 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
 
 def _print_agent(agent: dict[str, Any], now: int) -> None:
     if agent["pid"] is None:
-        died = "it has died: systemctl start pacha, or pacha agent; it will find what it missed"
-        none = "none: pacha agent would capture every change by itself"
-        _row("agent", died if agent["died"] else none, "red" if agent["died"] else "")
+        words = "none: pacha agent would capture every change by itself"
+        if agent["died"]:
+            words = "it has died: systemctl start pacha, or pacha agent; it will find what it missed"
+        elif agent["stuck"]:
+            words = "it runs, but does not answer: systemctl restart pacha, if it stays so"
+        _row("agent", words, "red" if agent["died"] or agent["stuck"] else "")
         return
     up = about_duration(max(now - agent["started_ns"], 0))
     state = "" if agent["running"] else ", still looking at everything"
