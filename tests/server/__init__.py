@@ -1,0 +1,1 @@
+"""The server: forced commands under a real sshd, with real keys and hostile clients."""
