@@ -30,8 +30,12 @@ OWN_FILES = {
     "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
     "adapters/mounts.py": "/proc/self/mountinfo",
     "adapters/spool.py": "contents between capture and store, in the state folder",
+    "adapters/ssh_files.py": "the client's key and pinned host keys, in the state folder",
     "adapters/state.py": "the state folder",
     "cli/main.py": "/dev/null",
+    "server/log.py": "the server's log, in the state folder",
+    "server/registry.py": "records in the state folder; whole histories, moved and removed",
+    "server/sessions.py": "sessions' files in the state folder; /proc",
 }
 
 # Of os: what takes a path and follows its parents. Not stat and access: they neither read nor write content.

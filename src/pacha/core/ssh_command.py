@@ -1,0 +1,57 @@
+"""The words of an ssh command line, up to where the destination follows.
+
+Called by whatever connects: `join`, `host add --ssh` and the sender. The person's own configuration of ssh
+stays in force, but nothing in it may ask a question, keep a dead link open or forward anything.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from pacha.core.errors import ConfigError
+
+_ALWAYS = (
+    "BatchMode=yes",
+    "ConnectTimeout=20",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "PermitLocalCommand=no",
+)
+
+
+def ssh_words(ssh: str, key: str = "", pins: str = "") -> list[str]:
+    """`ssh` is the configured command; `key` and `pins` are the files that `join` made for the destination,
+    empty for one that was not joined: then the person's own keys and known hosts decide.
+    """
+    words = [*split_command(ssh), "-T"]
+    options = list(_ALWAYS)
+    if key:
+        words += ["-i", key]
+        options += ["IdentitiesOnly=yes", "IdentityAgent=none"]
+    if pins:
+        quoted = pins.replace("%", "%%")  # ssh expands %h and the like
+        options += [f'UserKnownHostsFile="{quoted}"', "GlobalKnownHostsFile=/dev/null"]
+        options += ["StrictHostKeyChecking=yes", "UpdateHostKeys=no", "VerifyHostKeyDNS=no"]
+    for option in options:
+        words += ["-o", option]
+    return words
+
+
+def is_joined(pins: str, destination: str) -> bool:
+    """Whether the text of the file of pinned host keys has some for a destination: `join` says so above
+    them.
+    """
+    return f"# {destination}" in pins.splitlines()
+
+
+def split_command(ssh: str) -> list[str]:
+    """The words of a configured command; ConfigError where its quotes do not end."""
+    try:
+        words = shlex.split(ssh)
+    except ValueError as problem:
+        raise ConfigError(f"ssh = {ssh!r} cannot be read: {problem}") from problem
+    if not words:
+        raise ConfigError("ssh is empty", hint='ssh = "ssh"')
+    return words

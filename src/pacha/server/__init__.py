@@ -1,0 +1,1 @@
+"""What answers over SSH on a server: the hosts that it keeps, their keys, and the forced command."""

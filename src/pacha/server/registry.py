@@ -1,0 +1,270 @@
+"""What a server knows of its hosts: whose key it is, how much each may keep, when it was last seen.
+
+Called by the forced command and by the server's verbs, which run as the account that serves. Each host has a
+folder `<state>/server/NAME`; its history is at `<hosts>/NAME`. A name is checked here before it becomes a
+path. It must not read or change a history; `archive` and `purge` move and remove a whole one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from pacha.core.authorized_keys import parse_key
+from pacha.core.config_values import is_host_name
+from pacha.core.errors import Busy, Failed, NotFound, Refused
+from pacha.server.log import Log
+from pacha.server.sessions import Sessions
+
+_ARCHIVE = b".archive"
+
+
+class Record(NamedTuple):
+    """What was decided about a host; the first revision sets `machine`; `quota` 0: the configured one."""
+
+    name: str
+    key: str
+    machine: str = ""
+    quota: int = 0
+    added_ns: int = 0
+    role: str = "host"
+
+
+class Seen(NamedTuple):
+    """What its last session told: kept to be shown, decides nothing."""
+
+    time_ns: int
+    tip: str = ""
+    seq: int = 0
+    protocol: int = 0
+    version: str = ""
+
+
+class Registry:
+    """All hosts of one server: `state` is the serving account's state folder, `hosts` holds the histories."""
+
+    def __init__(self, state: str, hosts: bytes, patience: float = 10.0) -> None:
+        """`patience`: how many seconds `locked` waits."""
+        self.path = os.path.join(state, "server")
+        self.hosts = hosts
+        self._patience = patience
+        self._log = Log(os.path.join(self.path, "log"))
+
+    # -- the server itself ---------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether `pacha server init` was run."""
+        return os.path.isdir(self.path)
+
+    def create(self) -> None:
+        """Make the folders, private to this account."""
+        for path in (os.fsencode(self.path), self.hosts):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            os.chmod(path, 0o700)
+
+    def log(
+        self, event: str, host: str, *, old: str = "", new: str = "", count: int = 0, words: str = ""
+    ) -> None:
+        """One line in the log: `received`, `refused`, `added` …"""
+        self._log.write(event, host, {"old": old, "new": new, "count": count, "words": words})
+
+    # -- records -------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Every host that is kept, sorted."""
+        if not self.exists:
+            return []
+        names = filter(is_host_name, os.listdir(self.path))
+        return sorted(name for name in names if os.path.exists(self._record(name)))
+
+    def record(self, name: str) -> Record:
+        """What was decided about a host; NotFound where there is none of that name."""
+        try:
+            return Record(**_read(self._record(name)))
+        except FileNotFoundError:
+            raise NotFound(f"there is no host {name} here", hint="pacha host list") from None
+        except (ValueError, TypeError) as problem:
+            raise Failed(f"{self._record(name)} cannot be read: {problem}") from problem
+
+    def put(self, record: Record) -> None:
+        """Write a host's record, on the disk when this returns."""
+        folder = self.folder(record.name)
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+            _sync(self.path)
+        _write(self._record(record.name), record._asdict())
+
+    def set_machine(self, name: str, machine: str) -> None:
+        """Bind a host to the machine that its first revision was made on."""
+        self.put(self.record(name)._replace(machine=machine))
+
+    def drop(self, name: str) -> None:
+        """Forget a host, but for its history."""
+        os.unlink(self._record(name))
+        _sync(self.folder(name))
+        shutil.rmtree(self.folder(name), ignore_errors=True)
+
+    # -- what comes and goes -------------------------------------------------------------------------
+
+    def saw(self, name: str, seen: Seen) -> None:
+        """Note what a session told. It need not survive a power cut."""
+        _write(os.path.join(self.folder(name), "seen.json"), seen._asdict(), durable=False)
+
+    def seen(self, name: str) -> Seen | None:
+        """When a host was last here; None where it never was."""
+        try:
+            return Seen(**_read(os.path.join(self.folder(name), "seen.json")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def sessions(self, name: str) -> Sessions:
+        """The open sessions of a host."""
+        return Sessions(os.path.join(self.folder(name), "sessions"))
+
+    @contextmanager
+    def session(self, name: str, fingerprint: str = "") -> Iterator[Record]:
+        """Be one of a host's open sessions; Refused where it, or the key of that fingerprint, is not let in.
+
+        The session is announced before the record is read: who changes the record and then ends the sessions
+        that there are leaves none that goes by the old one.
+        """
+        self.record_for_session(name)
+        with self.sessions(name).open():
+            record = self.record_for_session(name)
+            if fingerprint and parse_key(record.key).fingerprint != fingerprint:
+                raise Refused(f"host {name} has another key now", hint="pacha host rekey, on the server")
+            yield record
+
+    def record_for_session(self, name: str) -> Record:
+        """The same as `record`, in words for the host itself."""
+        try:
+            return self.record(name)
+        except NotFound:
+            raise Refused(f"host {name} is not kept here any more") from None
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Keep everybody else from changing what is known of a host, and its history; Busy where one does."""
+        path = os.path.join(self.folder(name), "lock")
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            raise NotFound(f"there is no host {name} here", hint="pacha host list") from None
+        try:
+            deadline = time.monotonic() + self._patience
+            while not _try_lock(file):
+                if time.monotonic() > deadline:
+                    raise Busy(f"host {name} is being written to", hint="try again in a moment")
+                time.sleep(0.02)
+            yield
+        finally:
+            os.close(file)
+
+    # -- histories -----------------------------------------------------------------------------------
+
+    def store(self, name: str) -> bytes:
+        """The folder that holds a host's `.hg`; it need not exist."""
+        return os.path.join(self.hosts, os.fsencode(_checked(name)))
+
+    def used(self, name: str) -> int:
+        """The bytes that a host's history takes on the disk."""
+        total = 0
+        for folder, _, files in os.walk(self.store(name)):
+            for file in files:
+                with suppress(OSError):
+                    total += os.lstat(os.path.join(folder, file)).st_blocks * 512
+        return total
+
+    def archive(self, name: str) -> bytes | None:
+        """Put a host's history aside; the folder that it is in then, None where there was none."""
+        store = self.store(name)
+        if not os.path.lexists(store):
+            return None
+        os.makedirs(os.path.join(self.hosts, _ARCHIVE), mode=0o700, exist_ok=True)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        for attempt in range(1000):
+            more = f".{attempt}" if attempt else ""
+            aside = os.path.join(self.hosts, _ARCHIVE, os.fsencode(f"{name}@{stamp}{more}"))
+            if not os.path.lexists(aside):
+                os.rename(store, aside)
+                _sync(self.hosts)
+                return aside
+        raise Failed(f"{os.fsdecode(self.hosts)}/.archive is full of {name}@{stamp}")
+
+    def archived(self, name: str) -> list[bytes]:
+        """The histories of a host that were put aside, oldest first."""
+        mine = os.fsencode(_checked(name)) + b"@"
+        folder = os.path.join(self.hosts, _ARCHIVE)
+        try:
+            found = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        return [os.path.join(folder, one) for one in found if one.startswith(mine)]
+
+    def purge(self, name: str) -> None:
+        """Remove a host's history for ever, with what was put aside of it."""
+        for path in (self.store(name), *self.archived(name)):
+            if os.path.lexists(path):
+                shutil.rmtree(path)
+        _sync(self.hosts)
+
+    # -- paths ---------------------------------------------------------------------------------------
+
+    def folder(self, name: str) -> str:
+        """Where everything about a host is, but for its history."""
+        return os.path.join(self.path, _checked(name))
+
+    def _record(self, name: str) -> str:
+        return os.path.join(self.folder(name), "record.json")
+
+
+def _checked(name: str) -> str:
+    if not is_host_name(name):
+        raise NotFound(f"{name!r} is no name of a host", hint='letters, digits, ".", "_" and "-", at most 64')
+    return name
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        values = json.load(file)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    return values
+
+
+def _write(path: str, values: dict[str, Any], durable: bool = True) -> None:
+    """Replace a file whole: who reads it sees the old one or the new."""
+    temporary = f"{path}.{os.getpid()}"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(file, json.dumps(values, sort_keys=True).encode() + b"\n")
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(temporary, path)
+    if durable:
+        _sync(os.path.dirname(path))
+
+
+def _sync(path: str | bytes) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
