@@ -1,0 +1,70 @@
+"""The two command lines that a session may begin with, and nothing else, to the byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from pacha.core.errors import Refused
+from pacha.core.protocol import PROTOCOL, Request, check_protocols, parse_request, request_words
+
+MACHINE = "0123456789abcdef" * 2
+
+
+def test_a_clients_own_words_are_understood() -> None:
+    assert parse_request(request_words(MACHINE), "web1") == Request(PROTOCOL, MACHINE)
+    assert parse_request(request_words(""), "web1") == Request(PROTOCOL, "")
+    assert parse_request(request_words("$(id) x"), "web1") == Request(PROTOCOL, "")
+
+
+def test_a_stock_mercurial_names_the_keys_own_host() -> None:
+    assert parse_request("hg -R web1 serve --stdio", "web1") == Request(None, "")
+    assert parse_request("hg -R a.b-C_9 serve --stdio", "a.b-C_9") == Request(None, "")
+
+
+HOSTILE = [
+    "", " ", "id", "sh", "/bin/sh", "bash -i", "-i", "-l", "scp -t /tmp", "rsync --server .",
+    "/usr/lib/openssh/sftp-server", "internal-sftp", "git-upload-pack 'x'", "hg", "hg serve --stdio", "pacha",
+    "hg -R --debugger serve --stdio", "hg -R web1 serve --stdio --debugger", "hg -R web1 serve  --stdio",
+    "hg -R web1 serve --stdio ", " hg -R web1 serve --stdio", "hg -R web1 serve --stdio\n", "\nhg -R web1 serve --stdio",
+    "hg -R web1 serve --stdio\x00", "hg -R web1\tserve --stdio", "hg -R web1/ serve --stdio",
+    "hg -R ./web1 serve --stdio", "hg -R /var/lib/pacha/hosts/web1 serve --stdio", "hg -R ../web1 serve --stdio",
+    "hg -R web1/../web2 serve --stdio", "hg -R 'web1' serve --stdio", 'hg -R "web1" serve --stdio',
+    "hg -R web2 serve --stdio", "hg -R WEB1 serve --stdio", "hg -R web1% serve --stdio", "hg -R . serve --stdio",
+    "hg -R web1 --config ui.x=y serve --stdio", "hg --config ui.x=y -R web1 serve --stdio",
+    "hg -R web1 serve --stdio --config hooks.x=id", "hg -R web1 serve --stdio; id", "hg -R web1 serve --stdio && id",
+    "hg -R web1 serve --stdio | id", "hg -R web1 serve --stdio > /tmp/x", "hg -R $(id) serve --stdio",
+    "hg -R `id` serve --stdio", "hg -R web1 serve --cmdserver pipe", "hg -R web1 init", "hg init web1",
+    "hg -R web1 strip tip", "hg clone web1 x", "hg -R .archive serve --stdio", "hg -R -web1 serve --stdio",
+    "hg -R ssh://web1 serve --stdio", "hg -R bundle:web1 serve --stdio", "hg -R wéb1 serve --stdio",
+    "hg -R w\N{LATIN SMALL LETTER E}b\N{FULLWIDTH DIGIT ONE} serve --stdio", "hg.exe -R web1 serve --stdio",
+    "pacha serve", "pacha serve --host web2", "pacha serve --protocol 1 --host web2", "pacha serve --protocol",
+    "pacha serve --protocol 0", "pacha serve --protocol -1", "pacha serve --protocol 01", "pacha serve --protocol 1 ",
+    "pacha serve --protocol 99999", "pacha serve --protocol \N{ARABIC-INDIC DIGIT ONE}", "pacha serve --protocol=1",
+    "pacha serve --protocol 1 --machine", "pacha serve --protocol 1 --machine a b",
+    "pacha serve --protocol 1 --machine a --state /tmp", "pacha serve --protocol 1 --config /tmp/x",
+    "pacha serve --protocol 1 --machine a\nid", "pacha serve --protocol 1 --machine $(id)",
+    "pacha serve --protocol 1 --machine " + "a" * 65, "pacha host add x", "pacha log --host web2",
+    "pacha  serve --protocol 1", "PACHA serve --protocol 1", "/usr/bin/pacha serve --protocol 1", "x" * 100_000,
+    "\x1b]0;title\x07", "hg -R web1 serve --stdio\x1b[2J",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_everything_else_is_refused_on_one_printable_line(words: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        parse_request(words, "web1")
+    said = str(refusal.value)
+    assert said.isprintable()
+    assert said.isascii()
+    assert len(said) < 400
+
+
+def test_one_apart_works_and_further_says_whom_to_update() -> None:
+    check_protocols(1, 2)
+    check_protocols(2, 1)
+    with pytest.raises(Refused, match="client speaks protocol 3 and the server 1") as refusal:
+        check_protocols(3, 1)
+    assert refusal.value.hint == "update Pacha on the server"
+    with pytest.raises(Refused) as refusal:
+        parse_request(f"pacha serve --protocol {PROTOCOL + 2}", "web1")
+    assert "server" in refusal.value.hint
