@@ -35,6 +35,7 @@ VERBS = {
     "agent": "stay, and capture every change as it is made",
     "doctor": "small named checks, each with the mend",
     "config": "the effective configuration and where each value comes from",
+    "serve": "answer one ssh session of a host: for sshd, not for people",
 }
 _WITH_VALUE = ("--config", "--state")
 _FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")

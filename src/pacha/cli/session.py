@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pacha.core.config import Config
     from pacha.core.rules import Rules
     from pacha.ops.host import Host
+    from pacha.server.registry import Registry
 
 
 class Session:
@@ -202,6 +203,16 @@ class Session:
             cwd="/",
             start_new_session=True,
         )
+
+    # -- the server --------------------------------------------------------------------------------
+
+    @cached_property
+    def registry(self) -> Registry:
+        """What is known of the hosts that are kept here."""
+        from pacha.server.registry import Registry
+
+        hosts = self.config.serve_hosts or os.fsencode(os.path.join(self.state_path, "hosts"))
+        return Registry(self.state_path, hosts)
 
     # -- paths -------------------------------------------------------------------------------------
 

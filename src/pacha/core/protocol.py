@@ -53,7 +53,7 @@ def parse_request(words: str, host: str) -> Request:
         return Request(None, "")
     if not words:
         raise Refused("there is no shell here")
-    raise Refused(f"{ascii(words[:80])} is no command of this server")
+    raise Refused(f"{words[:80]!a} is no command of this server")
 
 
 def check_protocols(client: int, server: int) -> None:

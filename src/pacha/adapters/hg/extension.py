@@ -17,10 +17,9 @@ from __future__ import annotations
 import gc
 import marshal
 import os
-import shutil
 import struct
 
-from mercurial import commandserver, commit, context, error, extensions, hg, lock, transaction, util, verify
+from mercurial import commandserver, commit, context, error, extensions, hg, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
 from mercurial.utils import dag_util, stringutil
@@ -28,7 +27,8 @@ from mercurial.utils import dag_util, stringutil
 testedwith = b"7.2"
 
 _beside = os.fsencode(os.path.dirname(__file__))
-durable = util.load_path(os.path.join(_beside, b"durable.py"), "hgext.pacha_durable")
+healing = util.load_path(os.path.join(_beside, b"healing.py"), "hgext.pacha_healing")
+durable = healing.durable
 
 # Items go in frames of about this many bytes or items.
 _FRAME_BYTES, _FRAME_ITEMS = 64_000, 256
@@ -169,29 +169,15 @@ class _Session:
     # -- requests ----------------------------------------------------------------------------------
 
     def do_open(self, path, create):
-        """Open the repository at `path`, made first where `create` is true and there is none.
-
-        It is made beside its place: a process killed meanwhile leaves no half of one.
-        """
+        """Open the repository at `path`, made first where `create` is true and there is none."""
         ui = self._server.ui.copy()
         if create and not os.path.exists(os.path.join(path, b".hg")):
-            made = path + b".new"
-            shutil.rmtree(made, ignore_errors=True)
-            os.mkdir(made, 0o700)
-            hg.repository(ui, made, create=True)
-            durable.syncfs(made)
-            os.rename(made, path)
-            durable.fsync(os.path.dirname(path))
+            healing.create(ui, path, path + b".new")
         self._repo = hg.repository(ui, path).unfiltered()
 
     def do_recover(self):
         """Break locks whose owners are gone, roll an abandoned transaction back; whether there was one."""
-        _break_stale_locks(self._repo)
-        if not (self._repo.svfs.exists(b"journal") and self._repo.recover()):
-            return False
-        durable.syncfs(self._repo.svfs.base)
-        self._repo.invalidateall()
-        return True
+        return healing.recover(self._repo)
 
     def do_tip(self):
         """The newest revision's hash, hexadecimal and empty for an empty store."""
@@ -340,47 +326,10 @@ def _known_parents(file):
     return [parent for parent in file.parents() if not parent.filelog().iscensored(parent.filerev())]
 
 
-def _break_stale_locks(repo):
-    """Remove Mercurial's locks, but for one that a living Mercurial process of this system holds.
-
-    Mercurial knows a lock by host and process number alone. After a crash another process may have the
-    number, or the host another name, and the lock would hold for ever. Pacha's own lock keeps other Pachas
-    away meanwhile.
-    """
-    own = lock._getlockprefix() + b":"
-    for vfs, name in ((repo.svfs, b"lock"), (repo.vfs, b"wlock")):
-        try:
-            holder = vfs.readlock(name)
-        except FileNotFoundError:
-            continue
-        try:
-            with open(b"/proc/%s/cmdline" % holder.removeprefix(own), "rb") as handle:
-                command = handle.read()
-        except OSError:
-            command = b""
-        words = map(os.path.basename, command.split(b"\0"))
-        if not holder.startswith(own) or {b"hg", b"mercurial"}.isdisjoint(words):
-            vfs.tryunlink(name)
-
-
-def _share_compressors():
-    """Make a revlog's compressor once, not for each of thousands of files: its buffers are what costs."""
-    for engine in (util.compengines[name] for name in (b"zstd", b"zlib") if name in util.compengines):
-
-        def shared(opts=None, make=engine.revlogcompressor, made={}):  # noqa: B006 - meant to be kept
-            key = repr(opts)
-            if key not in made:
-                made[key] = make(opts)
-            return made[key]
-
-        engine.revlogcompressor = shared
-
-
 def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server."""
-    _share_compressors()
+    healing.prepare()
     extensions.wrapfunction(commit, "_filecommit", _commit_file)
-    extensions.wrapfunction(transaction, "_playback", durable.playback)
     # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
     gc.set_threshold(50_000, 20, 50)
     sessions = {}

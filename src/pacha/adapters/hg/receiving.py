@@ -1,0 +1,270 @@
+"""One push, from the file that it was read into to the disk: all of it, or nothing.
+
+Called by `wire.py`. The order is the safety: `bundle.look_through` (before any file is opened) → the
+transaction is announced and applied → every revision, as the store has it now, is judged → what it takes is
+held against the quota → only then the transaction closes, on the disk when it does. It imports Mercurial and
+nothing of Pacha but its neighbours; what may be added is decided by the `Keeper` that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import BinaryIO, NamedTuple, Protocol
+
+from mercurial import changegroup, error, localrepo, phases, ui
+from mercurial.node import hex as tohex
+from mercurial.node import nullrev
+from mercurial.utils import storageutil
+
+from pacha.adapters.hg import healing
+from pacha.adapters.hg.bundle import NULL, Limits, Payload, Unfit, look_through
+
+_SETTINGS = (
+    (b"ui", b"interactive", b"no"),
+    (b"ui", b"quiet", b"yes"),
+    (b"ui", b"timeout", b"20"),
+    (b"ui", b"timeout.warn", b"0"),
+    (b"worker", b"enabled", b"no"),
+    (b"phases", b"publish", b"yes"),
+    (b"server", b"uncompressed", b"no"),
+    (b"server", b"bundle1", b"no"),
+)
+# What Mercurial makes of a bundle that says one thing and holds another.
+MALFORMED = (
+    error.Error, error.RepoError, LookupError, ValueError, TypeError, AssertionError, OverflowError,
+)  # fmt: skip
+_BLOCK = 4096
+
+
+class Arrival(NamedTuple):
+    """One revision that wants to be added, as `core/admission` wants to see it."""
+
+    node: str
+    parents: Sequence[str]
+    branch: str
+    stamp: bytes
+    sizes: Mapping[bytes, int | None]
+    text_of: Callable[[bytes], bytes | None]
+
+
+class Received(NamedTuple):
+    """What a push added."""
+
+    old: str  # the tip before, hexadecimal; empty for none
+    new: str
+    revisions: int
+
+
+class Keeper(Protocol):
+    """What a session needs to know and to have done; `server/serve` is it."""
+
+    limits: Limits
+    folder: str  # where what a client sends is put meanwhile
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Pacha's own lock on this host's store."""
+
+    def room(self) -> int:
+        """Bytes that this host may still take."""
+
+    def is_legal(self, path: bytes) -> bool:
+        """Whether a store may have a file of this name."""
+
+    def admit(self, arrival: Arrival, tip: str) -> Sequence[str]:
+        """Every reason against it, each one sentence."""
+
+    def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
+        """The answer to the wire command `pacha`."""
+
+    def received(self, received: Received) -> None:
+        """Called when it is on the disk, before the client is told."""
+
+    def acknowledged(self, received: Received) -> None:
+        """Called when the client has been told."""
+
+    def refused(self, words: str) -> None:
+        """Called with each refusal."""
+
+
+class Store:
+    """The store of the one host that a session is about."""
+
+    def __init__(self, path: bytes, keeper: Keeper) -> None:
+        """Open it, made and healed first where it must be."""
+        self._keeper = keeper
+        own = ui.ui.load()
+        for section, name, value in _SETTINGS:
+            own.setconfig(section, name, value, b"pacha")
+        healing.prepare()
+        journal = os.path.join(path, b".hg", b"store", b"journal")
+        is_there = os.path.exists(os.path.join(path, b".hg"))
+        if not is_there or os.path.lexists(journal):
+            # A journal may be that of a session at work: whoever gets the lock knows.
+            with keeper.locked():
+                if not os.path.exists(os.path.join(path, b".hg")):
+                    folder, name = os.path.split(path)
+                    # A name that no host can have.
+                    healing.create(own, path, os.path.join(folder, b"." + name + b".new"))
+                self.repo = localrepo.instance(own, path, create=False).unfiltered()
+                healing.recover(self.repo)
+        else:
+            self.repo = localrepo.instance(own, path, create=False).unfiltered()
+
+    def refresh(self) -> None:
+        """See what other sessions have done."""
+        self.repo.invalidateall()
+
+    def tip(self) -> bytes:
+        """The newest revision; NULL where there is none."""
+        tip: bytes = self.repo.changelog.tip()
+        return tip
+
+    def told(self) -> bytes:
+        """The answer to the wire command `pacha`."""
+        changelog = self.repo.changelog
+        stamp = changelog.changelogrevision(self.tip()).extra.get(b"pacha", b"") if len(changelog) else b""
+        return self._keeper.told(_hexadecimal(self.tip()), stamp, len(changelog))
+
+    def receive(self, spool: BinaryIO, size: int) -> tuple[Received, int]:
+        """Add what a bundle of `size` bytes in `spool` brings; and the number of the part that brought it.
+
+        Raise Unfit, with the store as it was, where it may not be.
+        """
+        with self._keeper.locked():
+            healing.recover(self.repo)
+            self.refresh()
+            try:
+                return self._receive(spool, size)
+            except MemoryError:
+                problem = "it needs more memory than a session may have"
+            except error.LockHeld:
+                problem = "a Mercurial process on the server holds the store's lock"
+            except MALFORMED as inner:
+                problem = f"it is damaged: {_words(inner)}"
+            # Outside of the handlers, whose tracebacks hold on to all that was read.
+            self.refresh()
+            raise Unfit(problem)
+
+    def _receive(self, spool: BinaryIO, size: int) -> tuple[Received, int]:
+        repo, before = self.repo, self.tip()
+        bundle = look_through(spool, size, before, self._keeper.is_legal, self._keeper.limits)
+        payload = Payload(spool, bundle.start, size)
+        unpacker = changegroup.getunbundler(bundle.version, payload, b"UN")
+        with repo.lock():
+            with repo.transaction(b"pacha-receive") as transaction:
+                written = healing.durable.Durable(repo, transaction, bundle.files)
+                first = len(repo.changelog)
+                unpacker.apply(repo, transaction, b"serve", b"pacha", targetphase=phases.public)
+                _Judge(repo, self._keeper, first).judge(bundle.files)
+                if _growth(repo, transaction) > self._keeper.room():
+                    raise Unfit("the quota of this host would be exceeded")
+            written.closed()
+        return Received(_hexadecimal(before), _hexadecimal(self.tip()), len(bundle.changesets)), bundle.part
+
+
+class _Judge:
+    """Looks at what was applied, before it is final, as anybody would read it."""
+
+    def __init__(self, repo, keeper, first):
+        self._repo = repo
+        self._keeper = keeper
+        self._first = first
+        self._brought = {}  # {(path, file revision): the first revision that has it}
+
+    def judge(self, files):
+        """Raise Unfit where a new revision, or a new content of `files`, may not be."""
+        changelog = self._repo.changelog
+        before = self._manifest(self._first - 1)
+        for rev in range(self._first, len(changelog)):
+            before = self._revision(rev, before)
+        manifests = self._repo.manifestlog.getstorage(b"")
+        self._all_belong(b"", manifests)
+        for path in files:
+            self._all_belong(path, self._repo.file(path))
+
+    def _manifest(self, rev):
+        if rev == nullrev:
+            return self._repo.manifestlog[NULL].read()
+        return self._repo.manifestlog[self._repo.changelog.changelogrevision(rev).manifest].read()
+
+    def _revision(self, rev, before):
+        entry = self._repo.changelog.changelogrevision(rev)
+        after = self._manifest(rev)
+        self._brought.setdefault((b"", entry.manifest), rev)
+        sizes = {}
+        for path, (_, (node, flags)) in before.diff(after).items():
+            if flags:
+                raise Unfit("a manifest has flags")
+            sizes[path] = None
+            if node is not None:
+                if (path, node) not in self._brought:
+                    self._brought[path, node] = rev
+                sizes[path] = self._size(path, node)
+        if sorted(sizes) != list(entry.files):
+            raise Unfit("a revision names other files than it changes")
+        if entry.extra.keys() != {b"branch", b"pacha"}:
+            raise Unfit("a revision was not made by Pacha, or closes its branch")
+
+        def text_of(path):
+            return self._repo.file(path).read(after[path]) if path in after else None
+
+        parents = [
+            node for node in self._repo.changelog.parents(self._repo.changelog.node(rev)) if node != NULL
+        ]
+        arrival = Arrival(
+            _hexadecimal(self._repo.changelog.node(rev)), list(map(_hexadecimal, parents)),
+            entry.extra[b"branch"].decode("utf-8", "backslashreplace"), entry.extra[b"pacha"], sizes, text_of,
+        )  # fmt: skip
+        tip = self._repo.changelog.node(rev - 1) if rev else NULL
+        for reason in self._keeper.admit(arrival, _hexadecimal(tip)):
+            raise Unfit(reason)
+        return after
+
+    def _size(self, path, node):
+        """The length of a content, which is read, so that its hash is known to be right."""
+        log = self._repo.file(path)
+        rev = log.rev(node)
+        if log.iscensored(rev):
+            if not path.startswith(b"files/") or not storageutil.iscensoredtext(log.rawdata(rev)):
+                raise Unfit("a content says that it was forgotten, and was not")
+            return 0
+        text = log.revision(rev)
+        values, start = storageutil.parsemeta(text)
+        if values:
+            raise Unfit("a content has a history of another name, which Pacha does not record")
+        return len(text) - (start or 0)
+
+    def _all_belong(self, path, log):
+        """Every new entry of a log must be what the revision that it is linked with brought."""
+        for rev in range(len(log) - 1, -1, -1):
+            link = log.linkrev(rev)
+            if link < self._first:
+                break
+            if self._brought.get((path, log.node(rev))) != link:
+                raise Unfit("it brings a content that no revision has")
+
+
+def _growth(repo, transaction):
+    """The bytes, in whole blocks, by which the files of a transaction have grown."""
+    grown = 0
+    for name, start in transaction._offsetmap.items():
+        try:
+            size = repo.svfs.stat(name).st_size
+        except FileNotFoundError:
+            continue
+        grown += -(-size // _BLOCK) * _BLOCK - -(-start // _BLOCK) * _BLOCK
+    return grown
+
+
+def _hexadecimal(node: bytes) -> str:
+    return "" if node == NULL else tohex(node).decode()
+
+
+def _words(problem: BaseException) -> str:
+    """The first line of a message of Mercurial's, without what a terminal would obey."""
+    text = getattr(problem, "message", None) or (problem.args[0] if problem.args else b"")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return ascii(str(text)[:120])[1:-1] or type(problem).__name__

@@ -1,0 +1,19 @@
+"""`pacha serve`: answer one ssh session of one host. A forced command in authorized_keys, not for people."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.session import Session
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the verb's own words."""
+    parser.add_argument("--host", metavar="NAME", required=True, help="the host whose key was used")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Answer until the client leaves."""
+    from pacha.server.serve import serve
+
+    return serve(session.registry, options.host, session.config.serve_quota)
