@@ -81,7 +81,7 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     printed["error"] = set(fields(host.pacha("show", "nothing")))
     host.close()
 
-    assert set(printed) == {*VERBS, "error"}
+    assert set(printed) == {*VERBS, "error"} - {"serve"}, "the standard output of serve belongs to a protocol"
     unknown = {
         verb: missing
         for verb, names in printed.items()
