@@ -17,6 +17,7 @@ LIVE_TREES = "adapters/files/"
 
 # Path below src/pacha (a directory ends in /): whose files it opens by path.
 OWN_FILES = {
+    "adapters/account.py": "the home of an account that was just made",
     "adapters/change_file.py": "the open change, in the state folder",
     "adapters/config_file.py": "pacha.toml",
     "adapters/control.py": "the agent's socket",
@@ -30,9 +31,11 @@ OWN_FILES = {
     "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
     "adapters/mounts.py": "/proc/self/mountinfo",
     "adapters/spool.py": "contents between capture and store, in the state folder",
+    "adapters/sshd.py": "sshd's public host keys",
     "adapters/ssh_files.py": "the client's key and pinned host keys, in the state folder",
     "adapters/state.py": "the state folder",
     "cli/main.py": "/dev/null",
+    "server/keys_file.py": "authorized_keys, as the account whose it is",
     "server/log.py": "the server's log, in the state folder",
     "server/registry.py": "records in the state folder; whole histories, moved and removed",
     "server/sessions.py": "sessions' files in the state folder; /proc",

@@ -55,7 +55,7 @@ def test_a_record_is_kept_changed_and_dropped(registry: Registry, key: str) -> N
     assert registry.record("web1").machine == "abc"
     assert Path(registry.path).stat().st_mode & 0o777 == 0o700
     assert (Path(registry.folder("web1")) / "record.json").stat().st_mode & 0o777 == 0o600
-    registry.drop("web1")
+    registry.forget("web1")
     assert registry.names() == []
     with pytest.raises(NotFound, match="there is no host web1 here"):
         registry.record("web1")
@@ -104,7 +104,7 @@ def test_an_old_key_and_a_removed_host_get_no_session(registry: Registry, key: s
     with registry.session("web1", parse_key(key).fingerprint) as record:
         assert record.name == "web1"
         assert registry.sessions("web1").end() == 0, "the caller's own session is spared"
-    registry.drop("web1")
+    registry.forget("web1")
     with pytest.raises(Refused, match="is not kept here any more"), registry.session("web1"):
         raise AssertionError
     assert not os.path.exists(registry.folder("web1"))

@@ -75,6 +75,39 @@ def remove_watch(path: str, watch_paths: Sequence[bytes]) -> list[bytes]:
     return _edit(path, edit)
 
 
+def rewrite(path: str, change: Callable[[str], str]) -> bool:
+    """Let `change` make another text of the file; whether it did. Errors as for `add_watch`."""
+    for _ in range(_ATTEMPTS):
+        found = _read(path)
+        if found.status is not None and not stat.S_ISREG(found.status.st_mode):
+            raise ConfigError(f"{path}: cannot be edited: it is no file", hint="--config FILE names one")
+        old = _text(found.data, path) if found.status else _HEADER
+        parse(old, path)
+        new = change(old)
+        if new == old:
+            return False
+        parse(new, path)
+        bom = _BOM if found.data.startswith(_BOM) else b""
+        if _replace(path, found.status, bom + new.encode()):
+            return True
+    raise Failed(f"{path} is being changed by somebody else all the time", hint="try again")
+
+
+def before_tables(text: str, line: str) -> str:
+    """Return `text` with a line before its first table and the comment above that."""
+    lines = text.splitlines(keepends=True)
+    first_table = next((at for at, one in enumerate(lines) if _is_header(lines, at, one)), len(lines))
+    at = first_table
+    while at and at < len(lines) and lines[at - 1].lstrip().startswith("#"):
+        at -= 1
+    if at == 0:
+        at = first_table  # the comment at the top is about the whole file
+    above, below = "".join(lines[:at]), "".join(lines[at:])
+    if above and not above.endswith("\n"):
+        above += "\n"
+    return f"{above}{line}\n" + ("\n" if below.strip() else "") + below
+
+
 def _refuse_unless_utf8(path: bytes) -> None:
     try:
         path.decode()
@@ -122,18 +155,15 @@ def _text(data: bytes, path: str) -> str:
 
 def _edit(path: str, change: Callable[[Any, list[bytes]], list[bytes]]) -> list[bytes]:
     """Let `change` edit the list, and write the file if it did; return what `change` returned."""
-    for _ in range(_ATTEMPTS):
-        found = _read(path)
-        if found.status is not None and not stat.S_ISREG(found.status.st_mode):
-            raise ConfigError(f"{path}: cannot be edited: it is no file", hint="--config FILE names one")
-        old = _text(found.data, path)
-        new, done = _edited(old if found.status else _HEADER, path, change)
-        if not done:
-            return []
-        bom = _BOM if found.data.startswith(_BOM) else b""
-        if _replace(path, found.status, bom + new.encode()):
-            return done
-    raise Failed(f"{path} is being changed by somebody else all the time", hint="try again")
+    done: list[bytes] = []
+
+    def edit(old: str) -> str:
+        nonlocal done
+        new, done = _edited(old, path, change)
+        return new if done else old
+
+    rewrite(path, edit)
+    return done
 
 
 def _edited(
@@ -142,7 +172,7 @@ def _edited(
     import tomlkit
 
     before = parse(old, path)
-    document = tomlkit.parse(old if "watch" in before.values else _with_empty_watch(old))
+    document = tomlkit.parse(old if "watch" in before.values else before_tables(old, "watch = []"))
     watch: Any = document["watch"]
     done = change(watch, before.watch)
     rendered = watch.as_string()
@@ -153,21 +183,6 @@ def _edited(
     if done and set(parse(new, path).watch) != set(before.watch) ^ set(done):
         raise Failed(f"{path} could not be edited without damage", hint="edit its `watch` list by hand")
     return new, done
-
-
-def _with_empty_watch(text: str) -> str:
-    """Return `text` with `watch = []` before its first table and the comment above that."""
-    lines = text.splitlines(keepends=True)
-    first_table = next((at for at, line in enumerate(lines) if _is_header(lines, at, line)), len(lines))
-    at = first_table
-    while at and at < len(lines) and lines[at - 1].lstrip().startswith("#"):
-        at -= 1
-    if at == 0:
-        at = first_table  # the comment at the top is about the whole file
-    above, below = "".join(lines[:at]), "".join(lines[at:])
-    if above and not above.endswith("\n"):
-        above += "\n"
-    return above + "watch = []\n" + ("\n" if below.strip() else "") + below
 
 
 def _is_header(lines: list[str], at: int, line: str) -> bool:

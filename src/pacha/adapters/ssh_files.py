@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from pacha.core.errors import Failed
+from pacha.core.errors import Failed, UsageError
 from pacha.core.ssh_command import is_joined
 
 
@@ -36,6 +36,15 @@ def read_pins(state: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+def read_named(path: str) -> str:
+    """The text of a file that a person named; UsageError where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(100_000)
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be read: {problem.strerror}", hint="name another file") from problem
 
 
 def write_pins(state: str, text: str) -> None:

@@ -29,9 +29,9 @@ def before_asking(as_json: bool) -> TextIO:
     return sys.stdout if sys.stdout.isatty() and not as_json else sys.stderr
 
 
-def ask() -> bool:
+def ask(question: str = "do it?") -> bool:
     """Whether the person says yes."""
     sys.stdout.flush()
-    sys.stderr.write("do it? [y/N] ")
+    sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

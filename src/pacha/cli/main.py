@@ -34,6 +34,9 @@ VERBS = {
     "change": "begin and end: what lies between is one revision",
     "agent": "stay, and capture every change as it is made",
     "doctor": "small named checks, each with the mend",
+    "join": "make this host a client of a server",
+    "server": "make this machine a server, which keeps other hosts' histories",
+    "host": "the hosts whose histories this server keeps",
     "config": "the effective configuration and where each value comes from",
     "serve": "answer one ssh session of a host: for sshd, not for people",
 }
@@ -170,25 +173,38 @@ def build_parser(verb: str) -> ArgumentParser:
         """Errors become Pacha's own, shown like all others."""
 
         def error(self, message: str) -> Any:
-            raise UsageError(message, hint=f"pacha {verb} --help")
+            raise UsageError(message, hint=f"{self.prog} --help")
 
     parser = Parser(
         prog=f"pacha {verb}", description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".", allow_abbrev=False
     )
+    _add_common(parser)
+    _module(verb).add_arguments(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                _add_common(inner, default=argparse.SUPPRESS)  # what stood before it holds
+    return parser
+
+
+def _add_common(parser: ArgumentParser, **more: Any) -> None:
+    """The options that every verb takes, and each of its actions."""
     common = parser.add_argument_group("common options")
     common.add_argument(
         "--config",
         metavar="FILE",
         help="the configuration (default: /etc/pacha/pacha.toml, or the user's own)",
+        **more,
     )
     common.add_argument(
-        "--state", metavar="DIR", help="the state folder (default: /var/lib/pacha, or the user's own)"
+        "--state",
+        metavar="DIR",
+        help="the state folder (default: /var/lib/pacha, or the user's own)",
+        **more,
     )
-    common.add_argument("--json", action="store_true", help="print one JSON object")
-    common.add_argument("-v", "--verbose", action="store_true", help="say more")
-    common.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
-    _module(verb).add_arguments(parser)
-    return parser
+    common.add_argument("--json", action="store_true", help="print one JSON object", **more)
+    common.add_argument("-v", "--verbose", action="store_true", help="say more", **more)
+    common.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong", **more)
 
 
 def _module(verb: str) -> Any:

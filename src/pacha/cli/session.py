@@ -17,9 +17,11 @@ from pacha.ui.report import Report
 
 if TYPE_CHECKING:
     from pacha.core.config import Config
+    from pacha.adapters.ssh import Ssh
     from pacha.core.rules import Rules
     from pacha.ops.host import Host
     from pacha.server.registry import Registry
+    from pacha.server.wiring import Serving
 
 
 class Session:
@@ -42,21 +44,23 @@ class Session:
 
     @property
     def _default_config(self) -> str:
-        if os.geteuid() == 0:
-            return "/etc/pacha/pacha.toml"
-        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        return os.path.join(home, "pacha", "pacha.toml")
+        from pacha.core.places import default_config
+
+        return default_config(os.geteuid() == 0, os.environ)
 
     @cached_property
     def state_path(self) -> str:
         """The state folder, which need not exist."""
+        return self.find_state()
+
+    def find_state(self) -> str:
+        """The state folder of who this process is now."""
         given = self.options.state or os.environ.get("PACHA_STATE")
         if given:
             return os.path.abspath(given)
-        if os.geteuid() == 0:
-            return "/var/lib/pacha"
-        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        return os.path.join(home, "pacha")
+        from pacha.core.places import default_state
+
+        return default_state(os.geteuid() == 0, os.environ)
 
     @property
     def hooks_path(self) -> str:
@@ -193,16 +197,31 @@ class Session:
         """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
         import subprocess
 
-        program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and os.path.isfile(sys.argv[0]) else []
-        command = program or [sys.executable, "-m", "pacha"]
         subprocess.Popen(
-            [*command, "--config", self.config_path, "--state", self.state_path, *arguments],
+            [*program(), "--config", self.config_path, "--state", self.state_path, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
         )
+
+    # -- servers, as a client ------------------------------------------------------------------------
+
+    @cached_property
+    def ssh(self) -> Ssh:
+        """Connections by the configured command."""
+        from pacha.adapters.ssh import Ssh
+
+        return Ssh(os.environ.get("PACHA_SSH") or self.config.ssh, self.state_path)
+
+    def add_server(self, destination: str) -> bool:
+        """Write a server into the configuration; whether it was new."""
+        from pacha.adapters.config_keys import add_server
+
+        done = add_server(self.config_path, destination)
+        self.forget_config()
+        return done
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -213,6 +232,21 @@ class Session:
 
         hosts = self.config.serve_hosts or os.fsencode(os.path.join(self.state_path, "hosts"))
         return Registry(self.state_path, hosts)
+
+    @cached_property
+    def serving(self) -> Serving:
+        """This machine as a server."""
+        from pacha.server.wiring import Serving
+
+        return Serving(self.config, self.config_path, self.find_state, program())
+
+    def serve_as(self, account: str) -> bool:
+        """Write into the configuration which account serves; whether it had to be made."""
+        from pacha.server.wiring import set_up_account
+
+        made = set_up_account(self.config_path, account)
+        self.forget_config()
+        return made
 
     # -- paths -------------------------------------------------------------------------------------
 
@@ -253,6 +287,22 @@ class Session:
         self.report.finish()
         for item in self._closing:
             item.close()  # type: ignore[attr-defined]
+
+
+def read_text(path: str) -> str:
+    """A small text file that the command line names."""
+    from pacha.adapters.ssh_files import read_named
+
+    return read_named(path)
+
+
+def program() -> list[str]:
+    """The words that start this Pacha again, from anywhere."""
+    started = os.path.abspath(sys.argv[0])
+    if os.path.isfile(started) and os.access(started, os.X_OK):
+        return [started]
+    # Not the working directory's `pacha`, if there is one.
+    return [sys.executable, "-P", "-m", "pacha"]
 
 
 def _working_directory() -> str:

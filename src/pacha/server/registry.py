@@ -105,10 +105,15 @@ class Registry:
         """Bind a host to the machine that its first revision was made on."""
         self.put(self.record(name)._replace(machine=machine))
 
-    def drop(self, name: str) -> None:
-        """Forget a host, but for its history."""
-        os.unlink(self._record(name))
-        _sync(self.folder(name))
+    def revoke(self, name: str) -> None:
+        """From now on there is no such host, though what is known of it is still there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._record(name))
+            _sync(self.folder(name))
+
+    def forget(self, name: str) -> None:
+        """Remove what is known of a host, but for its history."""
+        self.revoke(name)
         shutil.rmtree(self.folder(name), ignore_errors=True)
 
     # -- what comes and goes -------------------------------------------------------------------------
@@ -123,6 +128,11 @@ class Registry:
             return Seen(**_read(os.path.join(self.folder(name), "seen.json")))
         except (OSError, ValueError, TypeError):
             return None
+
+    def forget_seen(self, name: str) -> None:
+        """What it told is no longer true."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.folder(name), "seen.json"))
 
     def sessions(self, name: str) -> Sessions:
         """The open sessions of a host."""
@@ -172,6 +182,26 @@ class Registry:
     def store(self, name: str) -> bytes:
         """The folder that holds a host's `.hg`; it need not exist."""
         return os.path.join(self.hosts, os.fsencode(_checked(name)))
+
+    def knows(self, name: str) -> bool:
+        """Whether anything is left of a host, but for its history."""
+        return os.path.isdir(self.folder(name))
+
+    def has_store(self, name: str) -> bool:
+        """Whether there is a history that a host would go on with."""
+        return os.path.lexists(self.store(name))
+
+    def has_history(self, name: str) -> bool:
+        """Whether there is one, or one that was put aside."""
+        return os.path.lexists(self.store(name)) or bool(self.archived(name))
+
+    def histories(self) -> list[str]:
+        """The name of every host that has a history, whether it is still let in or not."""
+        try:
+            names = list(map(os.fsdecode, os.listdir(self.hosts)))
+        except FileNotFoundError:
+            return []
+        return sorted(filter(is_host_name, names))
 
     def used(self, name: str) -> int:
         """The bytes that a host's history takes on the disk."""

@@ -42,9 +42,9 @@ _ENVIRONMENT = {
 }
 
 
-def serve(registry: Registry, host: str, quota: int) -> int:
+def serve(registry: Registry, host: str, quota: int, key: str = "") -> int:
     """Answer the client at standard input and output for `host`; the exit code. `quota` is for a host that
-    has none of its own.
+    has none of its own; `key` is the fingerprint of the key that was used.
 
     Raise Refused where the client is not let in.
     """
@@ -55,7 +55,7 @@ def serve(registry: Registry, host: str, quota: int) -> int:
     os.chdir("/")
     try:
         request = parse_request(words, host)
-        with registry.session(host) as record:
+        with registry.session(host, key) as record:
             _limit(record.quota or quota)
             return _answer(registry, record, request, record.quota or quota)
     except PachaError as problem:
