@@ -31,6 +31,7 @@ OWN_FILES = {
     "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
     "adapters/mounts.py": "/proc/self/mountinfo",
     "adapters/spool.py": "contents between capture and store, in the state folder",
+    "adapters/ssh.py": "the host keys that a server shows, in a folder of their own",
     "adapters/sshd.py": "sshd's public host keys",
     "adapters/ssh_files.py": "the client's key and pinned host keys, in the state folder",
     "adapters/state.py": "the state folder",

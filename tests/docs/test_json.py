@@ -78,6 +78,16 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     pacha("doctor")
     pacha("config")
     pacha("config", "--check")
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFEr7gk9vTHrWjkWpuFv0r5cOAVBXPjXDMzPTbWl6x9T"
+    (host.root / "key.pub").write_text(key)
+    pacha("server", "init")
+    pacha("host", "add", "web1", "--key", f"{host.root}/key.pub")
+    pacha("host", "list")
+    pacha("host", "rekey", "web1", "--key", f"{host.root}/key.pub")
+    pacha("host", "reset", "web1")
+    pacha("host", "remove", "web1")
+    key = f"ssh-ed25519 {key.split()[1]}"
+    pacha("join", "hub", "--host-key", key)
     printed["error"] = set(fields(host.pacha("show", "nothing")))
     host.close()
 

@@ -26,7 +26,11 @@ PRESENT = [page for page in PAGES if page.name != "design.md"]
 
 def options_of(verb: str) -> set[str]:
     """Every option that a verb's parser takes, but the hidden ones."""
-    actions = build_parser(verb)._actions
+    parsers = [build_parser(verb)]
+    for action in parsers[0]._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers += action.choices.values()
+    actions = [action for parser in parsers for action in parser._actions]
     return {name for action in actions if action.help != argparse.SUPPRESS for name in action.option_strings}
 
 

@@ -6,6 +6,7 @@ key of it, which is root.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import socket
@@ -42,10 +43,14 @@ def settings(command: str, account: Account) -> dict[str, list[str]]:
     return parse_settings(done.stdout.decode("utf-8", "replace"))
 
 
-def host_keys(known: dict[str, list[str]]) -> list[str]:
+def host_keys(command: str, account: Account) -> list[str]:
     """The public host keys that sshd shows, as `KIND DATA`, of those that can be read."""
+    try:
+        paths = settings(command, account).get("hostkey", [])
+    except Failed:
+        paths = sorted(glob.glob("/etc/ssh/ssh_host_*_key"))
     found = []
-    for path in known.get("hostkey", ()):
+    for path in paths:
         try:
             with open(f"{path}.pub", encoding="utf-8") as file:
                 found.append(" ".join(file.read().split()[:2]))

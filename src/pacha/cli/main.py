@@ -34,10 +34,10 @@ VERBS = {
     "change": "begin and end: what lies between is one revision",
     "agent": "stay, and capture every change as it is made",
     "doctor": "small named checks, each with the mend",
+    "config": "the effective configuration and where each value comes from",
     "join": "make this host a client of a server",
     "server": "make this machine a server, which keeps other hosts' histories",
     "host": "the hosts whose histories this server keeps",
-    "config": "the effective configuration and where each value comes from",
     "serve": "answer one ssh session of a host: for sshd, not for people",
 }
 _WITH_VALUE = ("--config", "--state")

@@ -10,14 +10,14 @@ import os
 import sys
 from argparse import Namespace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pacha.core.errors import ConfigError, UsageError
+from pacha.core.errors import ConfigError, Failed, UsageError
 from pacha.ui.report import Report
 
 if TYPE_CHECKING:
-    from pacha.core.config import Config
     from pacha.adapters.ssh import Ssh
+    from pacha.core.config import Config
     from pacha.core.rules import Rules
     from pacha.ops.host import Host
     from pacha.server.registry import Registry
@@ -222,6 +222,20 @@ class Session:
         done = add_server(self.config_path, destination)
         self.forget_config()
         return done
+
+    def again(self, arguments: list[str], stdin: str) -> dict[str, Any]:
+        """Run Pacha once more, where this process must not become another account; its object."""
+        import json
+        import subprocess
+
+        given = [*(("--config", self.options.config) if self.options.config else ())]
+        given += [*(("--state", self.options.state) if self.options.state else ())]
+        words = [*program(), *given, *arguments, "--json"]
+        done = subprocess.run(words, input=stdin.encode(), stdout=subprocess.PIPE, check=False)
+        told: dict[str, Any] = json.loads(done.stdout)
+        if not told["ok"]:
+            raise Failed(told["error"]["message"], hint=told["error"]["hint"])
+        return told
 
     # -- the server --------------------------------------------------------------------------------
 

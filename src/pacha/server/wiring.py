@@ -96,6 +96,16 @@ class Serving:
         words = f"{self.account.name} cannot run {self.program[0]}: {why}"
         return [Finding(BAD, words, "install Pacha where that account may read it: sudo make install")]
 
+    def is_server(self) -> bool:
+        """Whether `pacha server init` was run, as far as can be seen without becoming the account."""
+        return os.path.isdir(os.path.join(self._state(), "server"))
+
+    def host_keys(self) -> list[str]:
+        """The host keys that sshd shows, as `KIND DATA`; empty where they cannot be found out."""
+        from pacha.adapters import sshd
+
+        return sshd.host_keys(self._config.serve_sshd, self.account)
+
     def address(self) -> str:
         """How hosts reach this server, as far as it can know."""
         where = f"{self.account.name}@{socket.getfqdn()}"
@@ -115,12 +125,15 @@ class Serving:
     def _count(self) -> int:
         """How many hosts there are, as far as can be seen from here."""
         try:
-            state = self._find_state()
-            if self._config.serve_account is not None and os.geteuid() == 0:
-                state = default_state(False, {"HOME": self.account.home})
-            return len(Registry(state, b"").names())
+            return len(Registry(self._state(), b"").names())
         except OSError:
             return 0
+
+    def _state(self) -> str:
+        """The account's state folder, whether this process is the account yet or not."""
+        if self._config.serve_account is not None and os.geteuid() == 0:
+            return default_state(False, {"HOME": self.account.home})
+        return self._find_state()
 
 
 def set_up_account(config_path: str, name: str) -> bool:
