@@ -36,6 +36,8 @@ recipients = ["age1abc", "ssh-ed25519 AAAA comment"]
 hosts = "/var/lib/pacha/hosts"
 authorized_keys = "/var/lib/pacha/.ssh/authorized_keys"
 quota = "3GB"
+account = "pacha"
+sshd = "sshd -f /etc/ssh/pacha"
 
 [push]
 allowed_signers = "/etc/pacha/allowed_signers"
@@ -74,6 +76,7 @@ def test_every_key_of_the_design() -> None:
     assert config.serve_hosts == b"/var/lib/pacha/hosts"
     assert config.serve_authorized_keys == b"/var/lib/pacha/.ssh/authorized_keys"
     assert config.serve_quota == 3 * 10**9
+    assert (config.serve_account, config.serve_sshd) == ("pacha", "sshd -f /etc/ssh/pacha")
     assert config.push_allowed_signers == b"/etc/pacha/allowed_signers"
     assert (config.push_preflight, config.push_pull, config.push_every_ns) == (
         "require",
