@@ -17,6 +17,7 @@ LIVE_TREES = "adapters/files/"
 
 # Path below src/pacha (a directory ends in /): whose files it opens by path.
 OWN_FILES = {
+    "adapters/archive.py": "stores that were replaced, in the state folder",
     "adapters/account.py": "the home of an account that was just made",
     "adapters/change_file.py": "the open change, in the state folder",
     "adapters/config_file.py": "pacha.toml",

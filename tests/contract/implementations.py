@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pacha.adapters.archive import Archive
 from pacha.adapters.change_file import ChangeFile
 from pacha.adapters.files.accounts import Accounts
 from pacha.adapters.files.tree import Directory, Tree
 from pacha.adapters.files.write import Workbench
+from pacha.adapters.hg.remote import Remote
 from pacha.adapters.hg.store import Store
 from pacha.adapters.hooks import HookResult, Hooks
 from pacha.adapters.index import Index
@@ -21,6 +23,8 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Tree, Tree),
     (ports.Store, Store),
     (ports.Index, Index),
+    (ports.Archive, Archive),
+    (ports.Server, Remote),
     (ports.HookResult, HookResult),
     (ports.Hooks, Hooks),
     (ports.Lock, Lock),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pacha.core.errors import Busy, Failed, NoSpace, ReadOnly
+from pacha.core.line import Acknowledged
 from pacha.core.normalize import Normal
 from pacha.core.tracked import Row
 
@@ -28,6 +29,9 @@ CREATE TABLE IF NOT EXISTS paces (path BLOB PRIMARY KEY, pace TEXT NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS normals (
     path BLOB PRIMARY KEY, sha256 BLOB NOT NULL, rules BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS servers (
+    address TEXT PRIMARY KEY, node TEXT NOT NULL, seq INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+    since_ns INTEGER, error TEXT NOT NULL, used INTEGER NOT NULL, quota INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 # SQLite's names of what is wrong around a sound file; anything else is wrong with the file.
@@ -94,6 +98,11 @@ class Index:
         found = self._ask("SELECT sha256, rules, digest FROM normals WHERE path = ?", path)
         return Normal(*found[0]) if found else None
 
+    def acknowledged(self, address: str) -> Acknowledged:
+        """What is remembered of a server."""
+        found = self._ask("SELECT * FROM servers WHERE address = ?", address)
+        return Acknowledged(*found[0]) if found else Acknowledged(address)
+
     def count(self) -> int:
         """How many entries are tracked."""
         return int(self._ask("SELECT COUNT(*) FROM entries")[0][0])
@@ -132,6 +141,12 @@ class Index:
 
         self._write(work)
 
+    def acknowledge(self, server: Acknowledged) -> None:
+        """Remember this of a server."""
+        marks = ", ".join("?" * len(server))
+        query = f"INSERT OR REPLACE INTO servers VALUES ({marks})"  # noqa: S608 - nothing but marks
+        self._write(lambda connection: connection.execute(query, server))
+
     def replace(self, rows: Iterable[Row], values: dict[str, bytes]) -> None:
         """Forget everything and start from these rows: a cold index."""
 
@@ -154,7 +169,7 @@ class Index:
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._guarded(lambda connection: connection.execute(query, values).fetchall())
 
-    def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+    def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
         def all_or_nothing(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")

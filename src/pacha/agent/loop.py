@@ -19,6 +19,7 @@ from pacha.adapters.priority import be_prompt
 from pacha.agent.batch import Batch, Settings
 from pacha.agent.marks import Marks
 from pacha.agent.ports import Control, Log, Mounts, Notifier
+from pacha.agent.sending import Sending
 from pacha.agent.tasks import Tasks
 from pacha.agent.worker import ENDED, Worker
 from pacha.core.config import Config
@@ -45,13 +46,14 @@ class Settled(NamedTuple):
 class Agent:
     """The long-running process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one name for each thing handed in
         self,
         *,
         load: Callable[[], Settled],
         marks: Marks,
         mounts: Mounts,
         worker: Worker,
+        sending: Sending,
         tasks: Tasks,
         control: Control,
         notifier: Notifier,
@@ -63,6 +65,7 @@ class Agent:
         self._mounts = mounts
         self._mounted: list[bytes] = []
         self._worker = worker
+        self._sending = sending
         self._tasks = tasks
         self._control = control
         self._notifier = notifier
@@ -96,6 +99,7 @@ class Agent:
         self._poll.register(self._mounts.fileno(), select.POLLPRI | select.POLLERR)
         self._poll.register(self._control.fileno(), select.POLLIN)
         self._apply()
+        self._sending.configure(self._settled.config.servers)
         self._log.info(f"{self._marks.count:,} directories marked, by {self._marks.mode}")
         self._notifier.ready("looking at everything")
         self._tasks.look()
@@ -108,7 +112,12 @@ class Agent:
     def descriptors(self) -> list[int]:
         """What is the agent's alone: the worker closes them."""
         own = [self._mounts.fileno(), self._wakeup, self._control.fileno(), *self._runs]
-        return own + [source.fileno() for source in self._marks.sources]
+        own += [source.fileno() for source in self._marks.sources]
+        return [*own, *self._processes()]
+
+    def _processes(self) -> set[int]:
+        """The worker and the sending processes, those that are there."""
+        return {self._worker.fileno(), *self._sending.descriptors()} - {-1}
 
     def _handle_signals(self) -> None:
         """A signal only sets a mark and wakes the poll: work is never cut in two."""
@@ -137,6 +146,7 @@ class Agent:
         self._hear(ready)
         if self._worker.fileno() in ready:
             self._take_answer()
+        self._sending.hear(ready, time.monotonic_ns())
         if self._control.fileno() in ready:
             self._control.answer(self._asked)
 
@@ -145,7 +155,7 @@ class Agent:
 
     def _timeout_ms(self) -> int | None:
         now = time.monotonic_ns()
-        times = [self._remark_ns, self._start_ns, self._rest_ns, self._reload_ns]
+        times = [self._remark_ns, self._start_ns, self._rest_ns, self._reload_ns, self._sending.next_ns()]
         if not self._worker.is_busy:
             times += [self._tasks.next_ns(now), None if self._tasks.is_held else self._batch.deadline_ns()]
         if self._notifier.watchdog_interval_ns is not None:
@@ -167,6 +177,7 @@ class Agent:
             if self._tasks.problem is not None:
                 break
         self._worker.stop()
+        self._sending.end()
         self._control.close()
         self._marks.close()
         return 0
@@ -193,14 +204,14 @@ class Agent:
                 now = time.monotonic_ns()
                 for path in self._marks.heard(event):
                     self._batch.add(path, event.who, now)
-                    if self._start_ns is None and not self._worker.is_there:
+                    if self._start_ns is None and not (self._worker.is_there and self._sending.is_ready):
                         self._start_ns = now + START_NS
                     if path == self._settled.path:  # not at once: an editor may have emptied it just now
                         self._reload_ns = now + self._batch.settings.quiet_ns
 
     def _register(self) -> None:
         """Sources, runs and the worker come and go: poll what is there now."""
-        wanted = {source.fileno() for source in self._marks.sources} | ({self._worker.fileno()} - {-1})
+        wanted = {source.fileno() for source in self._marks.sources} | self._processes()
         for descriptor in self._polled - wanted:
             self._poll.unregister(descriptor)
         for descriptor in wanted:
@@ -231,6 +242,7 @@ class Agent:
         if self._start_ns is not None and now >= self._start_ns:
             self._start_ns = None
             self._worker.start()
+            self._sending.prepare()
         if self._rest_ns is not None and now >= self._rest_ns:
             self._rest()
         if self._reload_ns is not None and now >= self._reload_ns:
@@ -247,6 +259,7 @@ class Agent:
             request = self._tasks.take(now)
             if request is not None:
                 self._ask(request)
+        self._sending.work(now)
         self._register()
 
     def _ask(self, request: dict[str, Any]) -> None:
@@ -266,6 +279,8 @@ class Agent:
             self._tasks.failed(answer["error"], self._batch, now)
         else:
             self._tasks.done(answer, self._batch, now)
+            if answer.get("revision") is not None:
+                self._sending.add()
         self._notifier.status(self._tasks.words())
 
     def _rest(self) -> None:
@@ -309,6 +324,7 @@ class Agent:
             self._settled = settled
             self._batch.settings = _settings(settled)
             self._worker.stop()  # the next one is forked with the new configuration
+            self._sending.configure(settled.config.servers)
             self._apply()
             self._log.info(f"configuration read again: {changed}")
             self._tasks.look()
@@ -327,6 +343,8 @@ class Agent:
         if request.get("ask") == "flush":
             for group in self._batch.all():
                 self._tasks.add(group)
+        if request.get("ask") == "send":
+            self._sending.wake()
         return {
             "pid": os.getpid(),
             "running": self._tasks.has_looked,
@@ -338,6 +356,7 @@ class Agent:
             "pending": [*self._batch.paths(), *self._tasks.paths()],
             "degraded": self._marks.degraded(),
             "notes": self._marks.notes(),
+            "servers": self._sending.told(),
             **self._tasks.told(),
         }
 

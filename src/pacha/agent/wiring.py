@@ -30,7 +30,7 @@ _LOCK = "agent.lock"
 
 
 def why_silent(state: str) -> Literal["none", "died", "stuck"]:
-    """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is there all the same."""
+    """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is stuck."""
     from pacha.adapters.control import socket_path
     from pacha.adapters.lock import is_held
 
@@ -42,10 +42,51 @@ def why_silent(state: str) -> Literal["none", "died", "stuck"]:
         return "none"
 
 
+def send_once(addresses: list[str], make_host: Callable[[], Host], seconds: float) -> list[dict[str, Any]]:
+    """Send to each server, all at the same time, trying for so many seconds; what is known of each then.
+
+    `make_host` is called in the sending processes. Ended by an exception, it ends them.
+    """
+    import select
+
+    from pacha.agent.worker import Worker
+
+    answers: dict[str, dict[str, Any]] = {}
+    workers = {address: Worker(_relay(make_host, address), lambda: None) for address in addresses}
+    try:
+        for worker in workers.values():
+            worker.ask({"seconds": seconds})
+        while waiting := [address for address in addresses if address not in answers]:
+            ready = select.select([workers[address] for address in waiting], [], [])[0]
+            for address in waiting:
+                if workers[address] in ready and (answer := workers[address].answer()) is not None:
+                    answers[address] = answer
+    finally:
+        for worker in workers.values():
+            worker.kill()
+    unknown = {"backlog": 1, "since": None, "revision": None, "used": 0, "quota": 0}
+    return [
+        answers[address].get("server")
+        or {"address": address, **unknown, "error": answers[address]["error"]["message"]}
+        for address in addresses
+    ]
+
+
+def _relay(
+    make_host: Callable[[], Host], address: str
+) -> Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]:
+    def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
+        from pacha.agent.relay import relay
+
+        return relay(make_host(), address)
+
+    return work
+
+
 def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: Callable[[], Host]) -> int:
     """Be the agent of a state folder until it is ended; the exit code. Busy where there is one already.
 
-    `load` reads the configuration; `make_host` is called in the worker.
+    `load` reads the configuration; `make_host` is called in the worker and the sending processes.
     """
     from pacha.adapters import state as folder
     from pacha.adapters.control import Control, socket_path
@@ -55,6 +96,7 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
     from pacha.adapters.service import Log, Notifier
     from pacha.agent.loop import Agent
     from pacha.agent.marks import Marks
+    from pacha.agent.sending import Sending
     from pacha.agent.tasks import Tasks
     from pacha.agent.worker import Worker
     from pacha.core.maintenance import NAME
@@ -79,6 +121,7 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
         marks=Marks(Tree(root), _sources(root)),
         mounts=Mounts(root),
         worker=Worker(work, let_go),
+        sending=Sending(log, lambda address: _relay(make_host, address), let_go),
         tasks=Tasks(log, os.path.join(state, NAME), time.monotonic_ns()),
         control=Control(socket_path(state)),
         notifier=Notifier(),

@@ -1,9 +1,10 @@
 """The worker: a forked process in which captures are made, so that the agent itself stays small.
 
-Called by the loop. Whatever a capture needs (digests, the index, the Mercurial child) is imported in the
-worker alone. It starts with the first sign of work, while the quiet time passes, and ends by itself once it
-has had nothing to do for `IDLE_SECONDS`, and its Mercurial child with it. Its ending, however it comes,
-costs nothing but that capture: what it was asked for is asked for again. One request is made at a time.
+Called by the loop, and by `sending` for processes of the same kind. Whatever a capture needs (digests, the
+index, the Mercurial child) is imported in the worker alone. It starts with the first sign of work, while the
+quiet time passes, and ends by itself once it has had nothing to do for `IDLE_SECONDS`, and its Mercurial
+child with it. Its ending, however it comes, costs nothing but that capture: what it was asked for is asked
+for again. One request is made at a time.
 
 A message is a 32-bit length and a marshalled dict: both ends are one program, and paths are bytes.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import select
 import signal
 import socket
 import struct
@@ -99,6 +101,16 @@ class Worker:
         self._received.clear()
         self.is_busy = False
         return message
+
+    def has_answered(self) -> bool:
+        """Whether `answer` would not wait."""
+        return self._socket is not None and bool(select.select([self._socket], [], [], 0)[0])
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        if self._socket is not None:
+            os.kill(self._pid, signal.SIGKILL)
+        self.stop()
 
     def stop(self) -> None:
         """Let it finish what it is doing, and wait for its end."""

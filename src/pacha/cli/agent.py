@@ -1,4 +1,4 @@
-"""`pacha agent [--once]`: stay, and capture every change as it is made; or, for cron, capture once."""
+"""`pacha agent [--once]`: stay, capture and send every change as it is made; or, for cron, do it once."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def run(session: Session, options: Namespace) -> int:
 
 def _once(session: Session, options: Namespace) -> int:
     from pacha.cli.printing import capture_exit, captured_object, print_captured
+    from pacha.cli.sent import print_unsent, send, sent_exit
     from pacha.ops.capture import Captured, capture
     from pacha.ops.change import open_change
     from pacha.ui.result import print_object
@@ -29,11 +30,15 @@ def _once(session: Session, options: Namespace) -> int:
     else:
         done = capture(session.host, None, cause="agent")
     session.report.finish()
-    if session.as_json:
-        print_object(captured_object(done), ok=capture_exit(done) == 0)
-    elif done.revision is not None or done.skipped:
+    if not session.as_json and (done.revision is not None or done.skipped):
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    return capture_exit(done)
+    servers = send(session)
+    code = capture_exit(done) or sent_exit(servers)
+    if session.as_json:
+        print_object({**captured_object(done), "servers": servers}, ok=code == 0)
+    else:
+        print_unsent(servers)
+    return code
 
 
 def _stay(session: Session) -> int:

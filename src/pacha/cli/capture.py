@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.printing import capture_exit, captured_object, print_captured
+from pacha.cli.sent import print_unsent, send, sent_exit
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound
 from pacha.core.names import outermost
@@ -36,8 +37,12 @@ def run(session: Session, options: Namespace) -> int:
     scope = outermost(paths) if paths else None
     done = capture(session.host, scope, cause="capture", message=options.message, unpaced=paths)
     session.report.finish()
-    if session.as_json:
-        print_object(captured_object(done), ok=capture_exit(done) == 0)
-    else:
+    if not session.as_json:
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    return capture_exit(done)
+    servers = send(session)
+    code = capture_exit(done) or sent_exit(servers)
+    if session.as_json:
+        print_object({**captured_object(done), "servers": servers}, ok=code == 0)
+    else:
+        print_unsent(servers)
+    return code

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pacha.core.config import Config
     from pacha.core.rules import Rules
     from pacha.ops.host import Host
+    from pacha.ops.ports import Server
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
 
@@ -129,6 +130,7 @@ class Session:
         if config.secrets_paths and self.verb in ("watch", "capture", "agent"):
             self.report.note("[secrets] is configured, but this version stores these contents in the clear")
         from pacha.adapters import machine
+        from pacha.adapters.archive import Archive
         from pacha.adapters.change_file import ChangeFile
         from pacha.adapters.files.tree import Tree
         from pacha.adapters.hg.store import Store
@@ -159,11 +161,28 @@ class Session:
             lock=lock,
             journals=Journals(os.path.join(folder, "journal")),
             change_file=ChangeFile(os.path.join(folder, NAME)),
+            archive=Archive(os.fsencode(os.path.join(folder, "archive"))),
+            open_store=Store,
+            server=self._server,
             new_spool=lambda: Spool(folder),
             now_ns=machine.now_ns,
             detach=self._detach,
             report=self.report,
         )
+
+    def _server(self, address: str) -> Server:
+        from pacha.adapters.hg.remote import Remote
+        from pacha.adapters.machine import machine_id
+        from pacha.adapters.ssh_files import files_for
+        from pacha.core.protocol import request_words
+        from pacha.core.ssh_command import ssh_words
+
+        key, pins = files_for(self.state_path, address)
+        ssh = ssh_words(os.environ.get("PACHA_SSH") or self.config.ssh, key, pins)
+        words = [*ssh, "--", address, request_words(machine_id())]
+        remote = Remote(address, os.fsencode(os.path.join(self.state_path, "store")), words)
+        self._closing.append(remote)
+        return remote
 
     def _rules(self, config: Config) -> Rules:
         from pacha.core.rules import Rules

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pacha.cli.session import Session
 
 _SHOWN_AT_MOST = 20
+_OLD_BACKLOG = 300  # seconds
 _NO_AGENT = {"running": False, "pid": None, "events": None, "mode": None}
 
 
@@ -34,6 +35,8 @@ def run(session: Session, options: Namespace) -> int:
     if agent is None or found is None or not _is_fresh(agent, found):
         found = _look(session, agent)
     del found["changelog"]
+    told = {server["address"]: server for server in agent.pop("servers")} if agent else {}
+    found["servers"] = [told.get(server["address"], server) for server in found["servers"]]
     if agent is None:
         why = why_silent(session.state_path)
         agent = {**_NO_AGENT, "died": why == "died", "stuck": why == "stuck"}
@@ -74,7 +77,18 @@ def _is_clean(found: dict[str, Any]) -> bool:
     """Whether a monitoring check may be content."""
     agent = found["agent"]
     ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
-    return not (ails or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
+    late = any(server["error"] or _is_old(server) for server in found["servers"])
+    return not (ails or late or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
+
+
+def _is_old(server: dict[str, Any]) -> bool:
+    """Whether revisions wait for longer than sending should take."""
+    if not server["backlog"]:
+        return False
+    import datetime
+
+    since = datetime.datetime.fromisoformat(server["since"]) if server["since"] else None
+    return since is None or (datetime.datetime.now(datetime.UTC) - since).total_seconds() > _OLD_BACKLOG
 
 
 # -- for people ------------------------------------------------------------------------------------------
@@ -105,6 +119,7 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
         _row("", printable(last["message"]))
         _row("tracked", plural(found["entries"], "entry"))
     _print_agent(found["agent"], now)
+    _print_servers(found["servers"])
     pending = found["pending"]
     _row("pending", plural(len(pending), "change") if pending else "nothing", "yellow" if pending else "")
     for item in pending[: None if verbose else _SHOWN_AT_MOST]:
@@ -136,6 +151,20 @@ def _print_agent(agent: dict[str, Any], now: int) -> None:
         _row("", printable(words), "yellow")
     for words in agent["notes"]:
         _row("", printable(words))
+
+
+def _print_servers(servers: list[dict[str, Any]]) -> None:
+    if not servers:
+        return
+    from pacha.cli.sent import backlog_words, quota_words
+
+    for number, server in enumerate(servers):
+        tint = "yellow" if server["backlog"] else ""
+        _row("" if number else "server", f"{printable(server['address'])}  {backlog_words(server)}", tint)
+        if server["error"]:
+            _row("", printable(server["error"]), "red")
+        if words := quota_words(server):
+            _row("", words, "yellow")
 
 
 def _print_troubles(found: dict[str, Any], now: int) -> None:

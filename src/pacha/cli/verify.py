@@ -21,7 +21,8 @@ def run(session: Session, options: Namespace) -> int:
     found = verify(session.host)
     session.report.finish()
     unread = [item for item in found.skipped if item.failed]
-    code = 4 if found.problems or found.live else 3 if unread else 0
+    differs = found.problems or found.live or any(copy.ok is False for copy in found.servers)
+    code = 4 if differs else 3 if unread or any(copy.ok is None for copy in found.servers) else 0
     if session.as_json:
         values = {
             "revision": found.revision,
@@ -31,6 +32,7 @@ def run(session: Session, options: Namespace) -> int:
             "live": change_objects(found.live),
             "normalized": [path_object(path) for path in found.normalized],
             "skipped": skipped_objects(found.skipped),
+            "servers": [copy._asdict() for copy in found.servers],
         }
         print_object(values, ok=code == 0)
         return code
@@ -52,6 +54,8 @@ def run(session: Session, options: Namespace) -> int:
             which = "the live files that could be read" if unread else "live files"
             same = f"{which} are as in {found.revision}{BUT_NORMALIZED if found.normalized else ''}"
             print(same if found.revision else "nothing has been captured yet")
+        for copy in found.servers:
+            print(f"server {printable(copy.address)}: {printable(copy.words)}")
         for path in found.normalized:
             print(f"  volatile  {shown(path)}")
         print_skipped(found.skipped)

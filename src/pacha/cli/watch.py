@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.printing import capture_exit, captured_object, print_captured
+from pacha.cli.sent import print_unsent, send, sent_exit
 from pacha.cli.session import Session
 from pacha.ops.told import path_object
 from pacha.ops.watch import watch
@@ -26,13 +27,18 @@ def run(session: Session, options: Namespace) -> int:
     """Do it and print the outcome."""
     done = watch(session.host, session.resolve(options.paths), session.add_watch, session.remove_watch)
     session.report.finish()
-    if session.as_json:
-        watches = {"watches": [path_object(path) for path in session.host.config.watch]}
-        print_object({**captured_object(done.captured), **watches}, ok=capture_exit(done.captured) == 0)
-    else:
+    if not session.as_json:
         for path in () if options.quiet else done.paths:
             print(f"watching {shown(path)}")
         for path in () if options.quiet else done.known:
             print(f"{shown(path)} was watched already")
         print_captured(done.captured, verbose=options.verbose, quiet=options.quiet)
-    return capture_exit(done.captured)
+    servers = send(session)
+    code = capture_exit(done.captured) or sent_exit(servers)
+    if session.as_json:
+        watches = [path_object(path) for path in session.host.config.watch]
+        values = {**captured_object(done.captured), "watches": watches, "servers": servers}
+        print_object(values, ok=code == 0)
+    else:
+        print_unsent(servers)
+    return code

@@ -15,6 +15,7 @@ PachaError is a bug and may show a traceback.
     ├── ReadOnly         read-only   1   the state folder cannot be written
     ├── HookFailed       hook        1   a hook stopped the operation
     ├── Refused          refused     1   admission, a server or a person said no
+    ├── Unreachable      unreachable 1   a server that does not answer, or not now
     └── Interrupted      interrupted 130 Ctrl-C (143, where a SIGTERM did it)
 
 Exit codes 3 and 4 are results, not errors: an operation that did a part returns what it did.
@@ -75,6 +76,10 @@ class HookFailed(PachaError):
 
 class Refused(PachaError):
     kind = "refused"
+
+
+class Unreachable(PachaError):
+    kind = "unreachable"
 
 
 class Interrupted(PachaError):

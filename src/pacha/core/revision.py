@@ -2,8 +2,8 @@
 
 Called by the store (which reads and writes them), admission and everything that shows history. It must not
 read the clock or the store. `extra["pacha"]` of each revision is one JSON object `{v, host, machine, seq,
-time_ns, cause, who}`, and `hooks` with the output of those that ran. Mercurial keeps dates as 32-bit seconds;
-the true time is `time_ns`.
+time_ns, cause, who}`, `hooks` with the output of those that ran, and `again` where it was made once before.
+Mercurial keeps dates as 32-bit seconds; the true time is `time_ns`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ class Stamp(NamedTuple):
     who: tuple[dict[str, Any], ...] = ()  # {user, login, exe, command} of each writer that is known
     hooks: tuple[dict[str, Any], ...] = ()  # {name, exit, output} of the hooks that ran before the revision
     v: int = FORMAT
+    again: str = ""  # full hash of the same revision before it was put on top of its server's line
 
     def encode(self) -> bytes:
         """The JSON text, ASCII only."""
         import json
 
-        values = {key: value for key, value in self._asdict().items() if key != "hooks" or value}
+        values = {
+            key: value for key, value in self._asdict().items() if value or key not in ("hooks", "again")
+        }
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -51,7 +54,10 @@ class Stamp(NamedTuple):
         if any(not isinstance(v, list) or any(not isinstance(i, dict) for i in v) for v in lists.values()):
             raise ValueError("not a revision of Pacha's")
         known = {key: values[key] for key in kinds}
-        return cls(**known, who=tuple(lists["who"]), hooks=tuple(lists["hooks"]))
+        again = values.get("again", "")
+        if not isinstance(again, str):
+            raise ValueError("not a revision of Pacha's")
+        return cls(**known, again=again, who=tuple(lists["who"]), hooks=tuple(lists["hooks"]))
 
 
 class Revision(NamedTuple):

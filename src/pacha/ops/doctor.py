@@ -126,11 +126,18 @@ def _watches(host: Host) -> list[tuple[str, ...]]:
 
 
 def _servers(host: Host) -> list[tuple[str, ...]]:
-    if host.config.servers:
-        return [
-            (WARNING, "server is configured, but this version keeps the history on this machine only", "")
-        ]
-    return [(OK, "standalone: the history is on this machine only")]
+    if not host.config.servers:
+        return [(OK, "standalone: the history is on this machine only")]
+    from pacha.ops.send import compare
+
+    found: list[tuple[str, ...]] = []
+    for address in host.config.servers:
+        try:
+            copy = compare(host, address)
+            found.append((OK if copy.stand == "same" else WARNING, f"{address} {copy.words}", ""))
+        except PachaError as problem:
+            found.append((BAD, str(problem), problem.hint))
+    return found
 
 
 def _secrets(host: Host) -> list[tuple[str, ...]]:

@@ -11,7 +11,18 @@ from typing import Protocol
 
 from pacha.core.config import Config
 from pacha.core.rules import Rules
-from pacha.ops.ports import ChangeFile, Hooks, Index, Journals, Lock, Spool, Store, Tree
+from pacha.ops.ports import (
+    Archive,
+    ChangeFile,
+    Hooks,
+    Index,
+    Journals,
+    Lock,
+    Server,
+    Spool,
+    Store,
+    Tree,
+)
 
 
 class Report(Protocol):
@@ -46,6 +57,9 @@ class Host:
         lock: Lock,
         journals: Journals,
         change_file: ChangeFile,
+        archive: Archive,
+        open_store: Callable[[bytes], Store],
+        server: Callable[[str], Server],
         new_spool: Callable[[], Spool],
         now_ns: Callable[[], int],
         detach: Callable[[list[str]], None],
@@ -64,6 +78,9 @@ class Host:
         self.lock = lock
         self.journals = journals
         self.change_file = change_file
+        self.archive = archive
+        self.open_store = open_store  # another store than this host's own
+        self.server = server  # the server at an address
         self.new_spool = new_spool
         self.now_ns = now_ns
         self.detach = detach

@@ -21,7 +21,7 @@ from pacha.ops.heal import heal_if_free
 from pacha.ops.host import Host
 from pacha.ops.scan import MOUNTED, TOO_LARGE
 from pacha.ops.tip import last_of, tip_of
-from pacha.ops.told import change_objects, last_object, path_object, skipped_objects
+from pacha.ops.told import change_objects, last_object, path_object, server_object, skipped_objects
 
 
 class Status(NamedTuple):
@@ -82,7 +82,9 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "paced": [path_object(path) for path in found.paced],
         "unconfirmed": found.waiting,
         "change": found.change,
-        "servers": [],
+        "servers": [
+            server_object(host.index.acknowledged(address), found.last) for address in host.config.servers
+        ],
         "changelog": host.store.signature().decode(),
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pacha.core.changes import Change
+from pacha.core.line import Acknowledged
 from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
 from pacha.core.tracked import Skipped
@@ -61,4 +62,19 @@ def revision_object(revision: Revision, changes: Iterable[Change], host: str) ->
         "who": list(revision.stamp.who),
         "hooks": list(revision.stamp.hooks),
         "paths": change_objects(changes),
+    }
+
+
+def server_object(server: Acknowledged, last: Revision | None) -> dict[str, Any]:
+    """`{address, backlog, since, error …}` of a server; `last` is the newest revision here."""
+    backlog = server.backlog(last.node, last.stamp.seq) if last else 0
+    since_ns = server.since_ns or (last.stamp.time_ns if last and backlog else None)
+    return {
+        "address": server.address,
+        "backlog": backlog,
+        "since": format_when(since_ns) if since_ns else None,
+        "error": server.error or None,
+        "revision": server.node[:12] or None,
+        "used": server.used,
+        "quota": server.quota,
     }

@@ -1,4 +1,4 @@
-"""Verify: the store against itself, and the live files against the last revision.
+"""Verify: the store against itself, servers' copies against it, the live files against the last revision.
 
 Called by the verb. It changes nothing. The store is checked by Mercurial's own verification; then every
 content of the last revision is read back and compared with the digest in its metadata line, which Mercurial
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pacha.core.changes import Change
 from pacha.core.entry import parse_entry
-from pacha.core.errors import DamagedStore
+from pacha.core.errors import DamagedStore, PachaError
 from pacha.core.names import FILES, content_path, decode_path, join
 from pacha.core.shown import shown
 from pacha.core.tracked import Skipped
@@ -38,6 +38,15 @@ class Verified(NamedTuple):
     live: list[Change]
     skipped: list[Skipped]
     normalized: Sequence[bytes] = ()
+    servers: Sequence[Copied] = ()
+
+
+class Copied(NamedTuple):
+    """A server's copy: None of `ok` where it could not be asked."""
+
+    address: str
+    ok: bool | None
+    words: str
 
 
 def verify(host: Host) -> Verified:
@@ -73,7 +82,19 @@ def verify(host: Host) -> Verified:
         difference.changes,
         difference.skipped,
         difference.normalized,
+        [_copied(host, address) for address in host.config.servers],
     )
+
+
+def _copied(host: Host, address: str) -> Copied:
+    """Whether a server has what it said that it had: its newest revision's hash vouches for all before."""
+    from pacha.ops.send import compare
+
+    try:
+        copy = compare(host, address)
+    except PachaError as problem:
+        return Copied(address, None, str(problem))
+    return Copied(address, copy.stand in ("same", "ahead"), copy.words)
 
 
 def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:

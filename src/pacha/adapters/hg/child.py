@@ -1,8 +1,9 @@
 """The one Mercurial process: started when there is work, spoken to over a pipe, ended with its owner.
 
-Called by `adapters/hg/store`. The other end is `extension.py`, where the protocol is written down. The
-environment is made from an allow-list and no configuration file is read, so nothing that a person has set up
-for their own Mercurial changes a store. It must not interpret what it carries.
+Called by `adapters/hg/store` and `adapters/hg/remote`. The other end is `extension.py` or `sending.py`, the
+protocol is written down in `answering.py`. The environment is made from an allow-list and no configuration
+file is read, so nothing that a person has set up for their own Mercurial changes a store. It must not
+interpret what it carries.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pacha.core.errors import Busy, DamagedStore, Failed, NoSpace, PachaError, ReadOnly
@@ -37,15 +38,24 @@ class Child:
     ready.
     """
 
-    def __init__(self, inherited: tuple[int, ...] = ()) -> None:
-        """Start it. `inherited` descriptors stay open in it: the lock is held until a commit at hand is
-        finished.
+    def __init__(
+        self,
+        inherited: tuple[int, ...] = (),
+        *,
+        extension: str = "extension.py",
+        kept: tuple[str, ...] = (),
+        explain: Callable[[str, Any], PachaError | None] = lambda _kind, _detail: None,
+    ) -> None:
+        """Start it with an `extension` of this folder. `inherited` descriptors stay open in it: the lock is
+        held until a commit at hand is finished. `kept` variables are handed on beside the usual ones;
+        `explain` knows the kinds of errors that are the extension's own.
         """
-        extension = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extension.py")
+        self._explain = explain
+        extension = os.path.join(os.path.dirname(os.path.abspath(__file__)), extension)
         command = [sys.executable, "-I", "-m", "mercurial", "serve", "--cmdserver", "pipe"]
         for setting in (f"extensions.pacha={extension}", *_SETTINGS):
             command += ["--config", setting]
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment = {name: os.environ[name] for name in (*_KEPT, *kept) if name in os.environ}
         environment.update(HGRCPATH="", HGRCSKIPREPO="1", HGPLAIN="1", HGENCODING="UTF-8", LC_ALL="C.UTF-8")
         self._process = subprocess.Popen(
             command,
@@ -105,8 +115,13 @@ class Child:
             if kind == "done":
                 self.value = values[0]
             elif wanted:
-                raise _explained(values[0], values[1])
+                raise self._explain(values[0], values[1]) or _explained(values[0], values[1])
             return
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> None:
         """End it; a transaction at hand is undone by Mercurial itself.

@@ -3,41 +3,28 @@
 Called by Mercurial alone, which loads this file by its path; `adapters/hg/child.py` is the pipe's other end.
 It must not import Pacha, touch a live file, keep a working copy, or decide what may be committed.
 
-The protocol is one command, `pacha`, added to Mercurial's command server. A request is a 32-bit big-endian
-length and a marshalled tuple `(operation, arguments)`; the answer is any number of `("items", values)`
-frames on the result channel and one last `("done", value)` or `("error", kind, text)`. After a request to
-commit come the contents without being asked for, in the order of the paths, each a 64-bit length and the
-bytes: both processes work at the same time. What a failed commit has not read it passes over before it
-answers. Marshal, because both ends are the same interpreter and paths are bytes. A second command,
-`pacha-end`, ends the process at once.
+`answering.py` beside it has the protocol. After a request to commit come the contents without being asked
+for, in the order of the paths, each a 64-bit length and the bytes: both processes work at the same time. What
+a failed commit has not read it passes over before it answers.
 """
 
 from __future__ import annotations
 
 import gc
-import marshal
 import os
 import struct
 
-from mercurial import commandserver, commit, context, error, extensions, hg, util, verify
+from mercurial import commit, context, error, extensions, hg, util, verify
 from mercurial.node import bin as unhex
 from mercurial.node import hex as tohex
-from mercurial.utils import dag_util, stringutil
+from mercurial.utils import dag_util
 
 testedwith = b"7.2"
 
 _beside = os.fsencode(os.path.dirname(__file__))
 healing = util.load_path(os.path.join(_beside, b"healing.py"), "hgext.pacha_healing")
 durable = healing.durable
-
-# Items go in frames of about this many bytes or items.
-_FRAME_BYTES, _FRAME_ITEMS = 64_000, 256
-
-# A flipped bit may send Mercurial anywhere.
-_WHAT_DAMAGE_RAISES = (
-    error.Error, error.RepoError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    AssertionError, MemoryError, struct.error,
-)  # fmt: skip
+answering = util.load_path(os.path.join(_beside, b"answering.py"), "hgext.pacha_answering")
 
 
 class _Revision(context.memctx):
@@ -118,53 +105,16 @@ class _Verifier(verify.verifier):
             super()._err(linkrev, msg, filename)
 
 
-class _Session:
-    """The requests, each a method; `serve` is the command server's handler."""
+class _Session(answering.Answering):  # type: ignore[name-defined]
+    """The requests that concern the store."""
 
     def __init__(self, server):
-        self._server = server
+        super().__init__(server)
         self._repo = None
-        self._items = []
-        self._size = 0
 
-    # -- frames ------------------------------------------------------------------------------------
-
-    def _read(self, size):
-        data = self._server.client.read(size) if size else b""
-        if len(data) != size:
-            raise EOFError
-        return data
-
-    def _frame(self, *value):
-        self._server.cresult.write(marshal.dumps(value))
-
-    def _item(self, value, size=0):
-        """Give one item; a full frame goes out."""
-        self._items.append(value)
-        self._size += size
-        if self._size > _FRAME_BYTES or len(self._items) >= _FRAME_ITEMS:
-            self._flush()
-
-    def _flush(self):
-        if self._items:
-            self._frame("items", self._items)
-        self._items, self._size = [], 0
-
-    def serve(self):
-        operation, arguments = marshal.loads(self._read(struct.unpack(">I", self._read(4))[0]))
-        self._items, self._size = [], 0
-        try:
-            if self._repo is not None:
-                self._repo.invalidateall()
-            value = getattr(self, "do_" + operation)(*arguments)
-            self._flush()
-            self._frame("done", value)
-        except error.LockHeld as problem:
-            self._frame("error", "busy", stringutil.forcebytestr(problem))
-        except OSError as problem:
-            self._frame("error", "os", (problem.errno or 0, stringutil.forcebytestr(problem)))
-        except _WHAT_DAMAGE_RAISES as problem:
-            self._frame("error", "store", stringutil.forcebytestr(problem))
+    def begin(self):
+        if self._repo is not None:
+            self._repo.invalidateall()
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -190,7 +140,7 @@ class _Session:
         already; the contents of all others follow the request.
         """
         unknown = [path for path in request["present"] if path not in request["known"]]
-        contents = _Contents(unknown, self._read)
+        contents = _Contents(unknown, self.read)
         try:
             return self._commit(request, contents)
         except EOFError:
@@ -225,7 +175,7 @@ class _Session:
             files = entry.files
             if prefixes and not any(name in exact or name.startswith(below) for name in files):
                 continue
-            self._item(
+            self.item(
                 (rev, tohex(changelog.node(rev)), bytes(entry.user), tuple(map(int, entry.date)),
                  bytes(entry.description), entry.extra.get(b"pacha", b""), files)
             )  # fmt: skip
@@ -273,9 +223,9 @@ class _Session:
         for path, node in wanted:
             try:
                 data = self._repo.file(path).read(node)
-                self._item(data, len(data))
+                self.item(data, len(data))
             except error.CensoredNodeError:
-                self._item(None)
+                self.item(None)
 
     def do_annotate(self, path, rev):
         """One item `(rev, bytes)` for each line of `path` at `rev`: what `hg annotate` says of it.
@@ -283,7 +233,7 @@ class _Session:
         Of versions that were forgotten nothing is known: the lines of the next one count as new.
         """
         for line in dag_util.annotate(self._repo[rev][path].introfilectx(), _known_parents):
-            self._item((line.fctx.rev(), line.text), len(line.text))
+            self.item((line.fctx.rev(), line.text), len(line.text))
 
     def do_verify(self):
         """Mercurial's own verification; items are its complaints, the value is their number."""
@@ -295,7 +245,7 @@ class _Session:
                 verifier.verify()
         finally:
             complaints = repo.ui.popbuffer()
-        list(map(self._item, complaints.splitlines()))
+        list(map(self.item, complaints.splitlines()))
         return verifier.errors + verifier.warnings
 
     def do_censor(self, path):
@@ -332,12 +282,4 @@ def uisetup(ui):
     extensions.wrapfunction(commit, "_filecommit", _commit_file)
     # A commit of thousands of files makes many objects and hardly any cycle: collect seldom.
     gc.set_threshold(50_000, 20, 50)
-    sessions = {}
-
-    def handle(server):
-        if server not in sessions:
-            sessions[server] = _Session(server)
-        sessions[server].serve()
-
-    commandserver.server.capabilities[b"pacha"] = handle
-    commandserver.server.capabilities[b"pacha-end"] = lambda _: os._exit(0)
+    answering.add_command(_Session)

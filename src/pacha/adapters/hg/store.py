@@ -9,7 +9,7 @@ starts with the first request that needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from pacha.adapters.hg.child import Child
@@ -27,6 +27,7 @@ class Store:
         self._inherited = inherited
         self._child: Child | None = None
         self._coming: Child | None = None  # started, but not yet spoken to
+        self._opened = b""  # which folder the child has open
 
     # -- state without Mercurial -------------------------------------------------------------------
 
@@ -67,7 +68,17 @@ class Store:
             ) from problem
         self._start(create=True)
 
+    def _identity(self) -> bytes:
+        """Which folder is there now: another one may have been put in its place."""
+        try:
+            status = os.stat(os.path.join(self.path, b".hg"))
+        except OSError:
+            return b""
+        return b"%d:%d" % (status.st_dev, status.st_ino)
+
     def _start(self, create: bool = False) -> Child:
+        if self._child is not None and self._identity() != self._opened:
+            self.close()
         if self._child is None:
             # Without this file Mercurial would take the repository for one of its oldest format.
             if not create and not os.path.exists(os.path.join(self.path, b".hg", b"requires")):
@@ -81,7 +92,7 @@ class Store:
             except BaseException:
                 child.close()
                 raise
-            self._child = child
+            self._child, self._opened = child, self._identity()
         return self._child
 
     def prepare(self) -> None:
@@ -158,7 +169,7 @@ class Store:
         """`{store path: (old file hash, new file hash)}` of what differs between two positions."""
         return dict(self._start().call("difference", old, new))
 
-    def contents(self, wanted: Sequence[tuple[bytes, bytes]]) -> Iterator[bytes | None]:
+    def contents(self, wanted: Sequence[tuple[bytes, bytes]]) -> Generator[bytes | None]:
         """The bytes of each `(store path, file hash)`, in order; None for one that was forgotten."""
         if wanted:
             yield from self._start().stream("contents", list(wanted))
