@@ -30,7 +30,7 @@ _LOCK = "agent.lock"
 
 
 def why_silent(state: str) -> Literal["none", "died", "stuck"]:
-    """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is there all the same."""
+    """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is there and stuck."""
     from pacha.adapters.control import socket_path
     from pacha.adapters.lock import is_held
 
