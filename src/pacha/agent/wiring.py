@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pacha.agent.loop import Settled
     from pacha.agent.ports import Source
+    from pacha.agent.worker import Job
     from pacha.ops.host import Host
 
 
@@ -67,12 +68,12 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
         for descriptor in {only, *agent.descriptors()}:
             os.close(descriptor)
 
-    def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def work() -> Job:
         host = make_host()
         host.store.prepare()  # Mercurial comes up while the rest is imported
-        from pacha.agent.captures import answer
+        from pacha.agent.captures import Captures
 
-        return lambda request: answer(host, request)
+        return Captures(host)
 
     agent = Agent(
         load=load,

@@ -226,9 +226,8 @@ def _commit(
         host.store.create()
     text = clean_text(message) or summarise(cause, difference.changes)
     present = sorted(path for path, size in sizes.items() if size is not None)
-    gone = sorted(path for path, size in sizes.items() if size is None)
+    draft = Draft(clean_author(origin.author), text, stamp, present, sorted(sizes.keys() - present), stored)
     del sizes  # of a first capture they are many
-    draft = Draft(clean_author(origin.author), text, stamp, present, gone, stored)
     spool = difference.spool
     done = 0
 
