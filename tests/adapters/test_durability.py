@@ -204,7 +204,7 @@ def test_forgetting_is_on_the_disk_before_it_is_said(tmp_path: Path, suffix: str
 def test_what_was_undone_is_on_the_disk_before_the_journal_vanishes(tmp_path: Path) -> None:
     calls = traced(tmp_path, 0, "recover")
     gone = min(places(calls, "unlink unlinkat", "journal", "journal.backupfiles"))
-    back = places(calls, f"{WRITES} sendfile copy_file_range", "fncache")
+    back = places(calls, f"{WRITES} sendfile copy_file_range rename", "fncache")
     assert back
     whole = [at for at, call in enumerate(calls) if call.name == "syncfs"]
     assert any(max(back) < at < gone for at in whole)

@@ -85,12 +85,15 @@ def test_without_sudo_it_is_who_logged_in_or_the_account() -> None:
 def test_an_account_without_a_name_is_its_number() -> None:
     if Path("/proc/self/loginuid").exists() and int(Path("/proc/self/loginuid").read_text()) != 0xFFFFFFFF:
         pytest.skip("somebody has logged in")
+    "imported while that may be done".encode("ascii")
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setresuid(54_321, 54_321, 54_321)
-        os.write(write, machine.person().encode())
-        os._exit(0)
+        try:
+            os.setresuid(54_321, 54_321, 54_321)
+            os.write(write, machine.person().encode())
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 100) == b"54321"
     os.close(read)

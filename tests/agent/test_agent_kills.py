@@ -89,7 +89,7 @@ def leftovers(pacha: Pacha, live: Path) -> list[Path]:
     )
 
 
-@pytest.mark.parametrize("kills", shares(12, 200))
+@pytest.mark.parametrize("kills", shares(8, 200))
 def test_kills_in_a_storm(pacha: Pacha, live: Path, tmp_path: Path, kills: int) -> None:
     choice = random.Random(kills)
     agent = start(pacha)

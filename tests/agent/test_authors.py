@@ -123,6 +123,7 @@ def judge(pacha: Pacha, made: list[tuple[int, str, Path, Path]]) -> tuple[Counte
     return count, wrong
 
 
+@pytest.mark.alone
 def test_nobody_is_taken_for_another(pacha: Pacha, live: Path, open_arena: Path) -> None:
     made = everyones_files(live, open_arena / "ready")
     watch_first(pacha, live)

@@ -84,6 +84,7 @@ def still() -> Iterator[Path]:
 
 
 @needs.root
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_an_idle_agent(tmp_path: Path, still: Path) -> None:
     """One wait for all that only shows when the worker has gone."""

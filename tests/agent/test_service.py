@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -287,3 +288,48 @@ def test_a_change_that_an_agent_is_ended_in(agent: Agent, pacha: Pacha, live: Pa
         until(lambda: is_stored(pacha, live / "file"))
     finally:
         assert second.stop() == 0
+
+
+# -- hooks ---------------------------------------------------------------------------------------------
+
+
+def test_a_slow_notification_holds_nothing_up(pacha: Pacha, live: Path, tmp_path: Path) -> None:
+    watch_first(pacha, live)
+    told, gate = tmp_path / "told", tmp_path / "gate"
+    hook(
+        pacha, "post-capture", f'while ! [ -e {gate} ]; do sleep 0.05; done; echo "$PACHA_REVISION" >> {told}'
+    )
+    with running(pacha) as agent:
+        for words in ("two", "three"):
+            (live / "file").write_text(f"{words}\n")
+            until(lambda: is_stored(pacha, live / "file"))
+        agent.signal(signal.SIGHUP)
+        until(lambda: "configuration read again" in agent.said())
+        (live / "file").write_text("four\n")
+        until(lambda: is_stored(pacha, live / "file"))
+        assert not told.exists()
+        gate.touch()
+        made = [revision["id"] for revision in reversed(revisions(pacha)[:3])]
+        until(lambda: told.exists() and set(made) <= set(told.read_text().split()))
+        # The last one was made by a new worker.
+        assert [one for one in told.read_text().split() if one in made[:2]] == made[:2]
+        until(lambda: "Z" not in states(agent.pid))
+
+
+def test_the_end_waits_for_the_hooks(pacha: Pacha, live: Path, tmp_path: Path) -> None:
+    watch_first(pacha, live)
+    told = tmp_path / "told"
+    hook(pacha, "post-capture", f"sleep 1; cat > {told}; exit 3")
+    with running(pacha) as agent:
+        (live / "file").write_text("two\n")
+        until(lambda: is_stored(pacha, live / "file"))
+    assert json.loads(told.read_text())["changed"] == [{"path": str(live / "file"), "change": "modified"}]
+    assert "post-capture/50-test failed (exit 3)" in agent.said()
+
+
+def states(pid: int) -> str:
+    """The letters of the states of a process's children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return "".join(
+        Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children
+    )

@@ -130,7 +130,7 @@ def sweep_over(
     sweep.world.ledger.check(sweep.world.pacha, sweep.copy)
 
 
-@pytest.mark.parametrize("most", shares(16, ALL))
+@pytest.mark.parametrize("most", shares(10, ALL))
 @pytest.mark.parametrize("what", SWEEPS)
 def test_killed_at_every_call(tmp_path: Path, what: str, most: int) -> None:
     sweep = SWEEPS[what](tmp_path)
@@ -147,7 +147,7 @@ def test_killed_at_every_call(tmp_path: Path, what: str, most: int) -> None:
     assert met > len(chosen) // 2, "too few points were met"
 
 
-@pytest.mark.parametrize("most", shares(6, ALL))
+@pytest.mark.parametrize("most", shares(4, ALL))
 @pytest.mark.parametrize("what", SWEEPS)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_failed_in_every_call(tmp_path: Path, what: str, error: str, most: int) -> None:

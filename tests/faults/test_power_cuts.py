@@ -76,7 +76,7 @@ def moments_of_transactions(world: World, span: float) -> Moments:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside a database"])
-@pytest.mark.parametrize("cuts", shares(25, 250))
+@pytest.mark.parametrize("cuts", shares(12, 250))
 def test_cuts_during_captures(tmp_path: Path, cuts: int, busy: bool) -> None:
     with loop_fs(tmp_path) as disk:
         world = World.at(tmp_path / "world", state=disk.at / "pacha", seed=cuts)

@@ -50,7 +50,7 @@ def wrong(result: Result) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("signals", shares(45, 600))
+@pytest.mark.parametrize("signals", shares(24, 600))
 def test_one_object_whenever_the_signal_comes(tmp_path: Path, signals: int) -> None:
     world = World.at(tmp_path / "world", seed=signals)
     first = world.ledger.revisions()[0]

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -88,4 +89,7 @@ def test_memory_is_that_of_a_session(bench: dict[str, ModuleType], tmp_path: Pat
         used = bench["processes"].memory(process.pid)
         assert 0 < used.proportional <= used.resident
     assert process.returncode is not None
+    deadline = time.monotonic() + 10
+    while bench["processes"].memory(process.pid).resident and time.monotonic() < deadline:
+        time.sleep(0.02)  # a killed process takes a moment to be gone
     assert bench["processes"].memory(process.pid).resident == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
+from pacha.agent.afterwards import Afterwards
 from pacha.core.errors import PachaError
 from pacha.ops.capture import Captured, Origin, capture, look, note, record
 from pacha.ops.heal import heal
@@ -24,8 +25,29 @@ _CAUSE = "agent"
 _TOLD_AT_MOST = 100
 
 
-def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
-    """The answer to one request of `agent/tasks`."""
+class Captures:
+    """The worker's job on one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._later = Afterwards(host.hooks, host.report.note)
+        host.hooks = self._later
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request of `agent/tasks`."""
+        return _answer(self._host, request)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether hooks are still at work."""
+        return self._later.is_busy
+
+    def finish(self) -> None:
+        """Wait for them."""
+        self._later.finish()
+
+
+def _answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "look" in request:
             return {**_look(host), "status": _status(host)}

@@ -133,12 +133,14 @@ class Agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, reload)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def _wait(self) -> None:
         """Sleep until something comes or is due, and hear what came."""
         ready = dict(self._poll.poll(self._timeout_ms()))
         if self._wakeup in ready:
             os.read(self._wakeup, 4096)
+            self._worker.reap()
         if self._mounts.fileno() in ready and self._remark_ns is None and self._is_mounted_anew():
             self._remark_ns = time.monotonic_ns() + SETTLE_NS
         for descriptor in [descriptor for descriptor in ready if descriptor in self._runs]:
@@ -323,7 +325,7 @@ class Agent:
             changed = _differences(self._settled.config, settled.config)
             self._settled = settled
             self._batch.settings = _settings(settled)
-            self._worker.stop()  # the next one is forked with the new configuration
+            self._worker.leave()  # the next one is forked with the new configuration
             self._sending.configure(settled.config.servers)
             self._apply()
             self._log.info(f"configuration read again: {changed}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 from pacha.core.errors import PachaError, Refused
@@ -20,19 +19,27 @@ from pacha.ops.told import server_object
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 
 
-def relay(host: Host, address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What answers the requests of one server: `prepare`, or to send, trying for so many `seconds`."""
-    sender = Sender(host, host.server(address))
+class Relay:
+    """The job of one server's process: to `prepare`, or to send, trying for so many `seconds`."""
 
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
+    is_busy = False  # it does nothing that it is not asked for
+
+    def __init__(self, host: Host, address: str) -> None:
+        self._host = host
+        self._address = address
+        self._sender = Sender(host, host.server(address))
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request."""
         if "prepare" in request:
-            sender.prepare()
+            self._sender.prepare()
             return {}
-        error = _send(sender, request["seconds"])
-        server = server_object(host.index.acknowledged(address), last_of(host))
+        error = _send(self._sender, request["seconds"])
+        server = server_object(self._host.index.acknowledged(self._address), last_of(self._host))
         return {"server": server, "error": error} if error else {"server": server}
 
-    return answer
+    def finish(self) -> None:
+        """Nothing goes on after an answer."""
 
 
 def _send(sender: Sender, seconds: float) -> dict[str, str] | None:

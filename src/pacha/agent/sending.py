@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pacha.agent.ports import Log
-from pacha.agent.worker import Message, Worker
+from pacha.agent.worker import Job, Worker
 
 _SECOND = 1_000_000_000
 FIRST_PAUSE_NS, LONGEST_PAUSE_NS = _SECOND, 300 * _SECOND
 _END_NS = 5 * _SECOND  # at the agent's end the last revision may still go out
 
-Work = Callable[[], Callable[[Message], Message]]
+Work = Callable[[], Job]
 
 
 class _Link:
@@ -122,14 +122,14 @@ class Sending:
         for link in self._links.values():
             link.worker.kill()
 
-    def _ask(self, link: _Link, request: Message) -> None:
+    def _ask(self, link: _Link, request: dict[str, Any]) -> None:
         try:
             link.worker.ask(request)
         except OSError:  # it ended at that moment
             link.worker.stop()
             link.is_wanted = link.is_wanted or "seconds" in request
 
-    def _take(self, link: _Link, answer: Message, now_ns: int) -> None:
+    def _take(self, link: _Link, answer: dict[str, Any], now_ns: int) -> None:
         had_failed, words = link.has_failed, link.server["error"] if link.server else None
         link.server, link.added = answer.get("server", link.server), 0
         problem = answer.get("error")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pacha.agent.loop import Settled
     from pacha.agent.ports import Source
+    from pacha.agent.worker import Job
     from pacha.ops.host import Host
 
 
@@ -72,13 +73,11 @@ def send_once(addresses: list[str], make_host: Callable[[], Host], seconds: floa
     ]
 
 
-def _relay(
-    make_host: Callable[[], Host], address: str
-) -> Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]:
-    def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
-        from pacha.agent.relay import relay
+def _relay(make_host: Callable[[], Host], address: str) -> Callable[[], Job]:
+    def work() -> Job:
+        from pacha.agent.relay import Relay
 
-        return relay(make_host(), address)
+        return Relay(make_host(), address)
 
     return work
 
@@ -109,12 +108,12 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
         for descriptor in {only, *agent.descriptors()}:
             os.close(descriptor)
 
-    def work() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def work() -> Job:
         host = make_host()
         host.store.prepare()  # Mercurial comes up while the rest is imported
-        from pacha.agent.captures import answer
+        from pacha.agent.captures import Captures
 
-        return lambda request: answer(host, request)
+        return Captures(host)
 
     agent = Agent(
         load=load,

@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from pacha.adapters.priority import be_patient
 
@@ -29,15 +29,25 @@ ENDED = {"kind": "worker", "message": "the worker ended unexpectedly", "hint": "
 Message = dict[str, Any]
 
 
-class Worker:
-    """The agent's end. `work` runs in the worker's process: it makes the function that answers a request."""
+class Job(Protocol):
+    """What the worker does: it answers requests, and may go on with something when it has."""
 
-    def __init__(self, work: Callable[[], Callable[[Message], Message]], let_go: Callable[[], None]) -> None:
+    def __call__(self, request: Message) -> Message: ...
+    @property
+    def is_busy(self) -> bool: ...
+    def finish(self) -> None: ...
+
+
+class Worker:
+    """The agent's end. `work` runs in the worker's process: it makes what answers a request."""
+
+    def __init__(self, work: Callable[[], Job], let_go: Callable[[], None]) -> None:
         """`let_go` closes, in the worker, what is the agent's alone."""
         self._work = work
         self._let_go = let_go
         self._socket: socket.socket | None = None
         self._pid = 0
+        self._leaving: list[int] = []
         self._received = bytearray()
         self.is_busy = False
 
@@ -89,7 +99,8 @@ class Worker:
             part = b""
         if not part:
             was_busy = self.is_busy
-            self.stop()
+            self.leave()
+            os.waitpid(self._leaving.pop(), 0)  # it is ending at this moment
             return {"error": ENDED} if was_busy else None
         self._received += part
         if len(self._received) < 4:
@@ -112,14 +123,24 @@ class Worker:
             os.kill(self._pid, signal.SIGKILL)
         self.stop()
 
-    def stop(self) -> None:
-        """Let it finish what it is doing, and wait for its end."""
+    def leave(self) -> None:
+        """Ask nothing more of it: it ends by itself once it has finished."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-            os.waitpid(self._pid, 0)
+            self._leaving.append(self._pid)
         self._received.clear()
         self.is_busy = False
+
+    def reap(self) -> None:
+        """Forget those that have left and ended: for when a SIGCHLD has come."""
+        self._leaving = [pid for pid in self._leaving if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+
+    def stop(self) -> None:
+        """Let it finish what it is doing, and wait for its end."""
+        self.leave()
+        while self._leaving:
+            os.waitpid(self._leaving.pop(), 0)
 
 
 def _packed(message: Message) -> bytes:
@@ -127,25 +148,31 @@ def _packed(message: Message) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-def _serve(its: socket.socket, work: Callable[[], Callable[[Message], Message]]) -> None:
+def _serve(its: socket.socket, work: Callable[[], Job]) -> None:
     """The worker's life."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Ctrl-C is for the agent, which lets the capture at hand finish.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     be_patient()
-    answer = work()
-    its.settimeout(IDLE_SECONDS)
+    job = work()
     stream = its.makefile("rb")
     try:
-        while head := stream.read(4):
+        while _is_asked(its, job) and (head := stream.read(4)):
             (length,) = struct.unpack(">I", head)
             request: Message = marshal.loads(stream.read(length))  # noqa: S302 - from our own parent
-            its.settimeout(None)
-            try:
-                its.sendall(_packed(answer(request)))
-            finally:
-                its.settimeout(IDLE_SECONDS)
-    except TimeoutError:  # nothing to do for so long
-        pass
+            its.sendall(_packed(job(request)))
     except (BrokenPipeError, ConnectionResetError):  # the agent has ended
         pass
+    its.close()
+    job.finish()
+
+
+def _is_asked(its: socket.socket, job: Job) -> bool:
+    """Wait for a request, or the agent's end; False where there was nothing to do for so long."""
+    poll = select.poll()
+    poll.register(its, select.POLLIN)
+    while not poll.poll(IDLE_SECONDS * 1000):
+        if not job.is_busy:
+            return False
+    return True

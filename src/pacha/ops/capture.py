@@ -7,7 +7,7 @@ anywhere, nothing is lost: the next capture finds the same changes or the finish
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from pacha.core.normalize import Normal
 from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
 from pacha.core.shown import shown as show_path
-from pacha.core.tracked import Draft, Row, Skipped
+from pacha.core.tracked import Blob, Draft, Row, Skipped
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.links import regroup
@@ -86,21 +86,18 @@ def look(
     scan.run(scope)
     if paths is None and host.index.get("rules") != host.rules.render():
         scan.sweep_untracked()
-    changed, refreshed, differences, touched = [], [], [], {}
+    changed, refreshed, touched = [], [], {}
     findings = regroup(host, scan.findings)
     volatile = {finding.path: finding for finding in volatile_among(findings)}
     for finding in findings:
-        row, entry = finding.row, finding.entry
-        line = render_entry(entry) if entry is not None else None
-        if row is not None and entry is not None and line is not None and is_same(row.line, line):
+        row = finding.row
+        line = render_entry(finding.entry) if row is not None and finding.entry is not None else None
+        if row is not None and line is not None and is_same(row.line, line):
             refreshed.append(row._replace(signature=finding.signature, inode=finding.inode))
             touched[finding.path] = line
-            continue
-        if finding.path in volatile:
-            continue
-        changed.append(finding)
-        differences.append((finding.path, row.line if row is not None else None, line))
-    changes = merge(differences)
+        elif finding.path not in volatile:
+            changed.append(finding)
+    changes = merge((found.path, found.row and found.row.line, found.entry) for found in changed)
     refreshed += [row for finding in volatile.values() if (row := volatile_row(finding)) is not None]
     found = Difference(changed, refreshed, changes, scan.skipped, scan.deferred, scope, touched, spool)
     return found._replace(normalized=sorted(volatile), normals=normals(host, volatile.values(), changed))
@@ -156,21 +153,21 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
                 _remember(host, difference, {})
                 return Captured(None, [], difference.skipped, difference.deferred, [], difference.normalized)
             origin = origin or Origin(host.author, ())
-            told = _told(difference, cause, message, origin)
-            hooks = run_hooks(host, "pre-capture", told, revision=tip[:12] or None, stop=True)
-            must_succeed(
-                hooks,
-                "nothing was recorded",
-                "mend what it complains about, then run it again",
-            )
+            told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
+            hooks = run_hooks(
+                host, "pre-capture", told, revision=tip[:12] or None, stop=True,
+                more=lambda: _changed(difference),
+            )  # fmt: skip
+            must_succeed(hooks, "nothing was recorded", "mend what it complains about, then run it again")
             node = _commit(host, difference, known, tip, cause, message, origin, [*earlier_hooks, *hooks])
         finally:
             spool.close()
     revision = node[:12]
     told["revision"] = revision
     after = run_hooks(
-        host, "post-capture", told, revision=revision, more=lambda: _differences(host, difference)
-    )
+        host, "post-capture", told, revision=revision,
+        more=lambda: {**_changed(difference), **_differences(host, difference)},
+    )  # fmt: skip
     for result in after:
         if result.exit != 0:
             host.report.note(f"the hook {result.name} failed (exit {result.exit})")
@@ -186,14 +183,8 @@ def _differences(host: Host, difference: Difference) -> dict[str, Any]:
     return diff_text(host, difference.changes)
 
 
-def _told(difference: Difference, cause: str, message: str, origin: Origin) -> dict[str, Any]:
-    return {
-        "cause": cause,
-        "message": message,
-        "author": origin.author,
-        "who": list(origin.who),
-        "changed": change_objects(difference.changes),
-    }
+def _changed(difference: Difference) -> dict[str, Any]:
+    return {"changed": change_objects(difference.changes)}
 
 
 def _commit(
@@ -217,14 +208,12 @@ def _commit(
     rules = host.rules.render()
     if host.index.get("rules") != rules:
         texts[RULES] = rules
-    present = {**{path: blob.length for path, blob in contents.items()}, **_sizes(texts)}
-    removed += [path for path, text in texts.items() if not text]
+    sizes = _sizes(contents, texts, removed)
     now = host.now_ns()
     last = last_of(host)
     seq = last.stamp.seq + 1 if last else 1
     kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
     stamp = Stamp(host.name, host.machine, seq, now, clean_text(cause), origin.who, kept)
-    sizes: dict[bytes, int | None] = {**present, **dict.fromkeys(removed)}
     reasons = judge(
         Proposal([tip] if tip else [], "default", stamp, sizes),
         host=host.name,
@@ -236,7 +225,9 @@ def _commit(
     if not host.store.exists:
         host.store.create()
     text = clean_text(message) or summarise(cause, difference.changes)
-    draft = Draft(clean_author(origin.author), text, stamp, sorted(present), sorted(removed), stored)
+    present = sorted(path for path, size in sizes.items() if size is not None)
+    draft = Draft(clean_author(origin.author), text, stamp, present, sorted(sizes.keys() - present), stored)
+    del sizes  # of a first capture they are many
     spool = difference.spool
     done = 0
 
@@ -259,9 +250,10 @@ def _commit(
     return node
 
 
-def _contents(changed: Sequence[Finding]) -> tuple[dict[bytes, Any], list[bytes]]:
+def _contents(changed: Sequence[Finding]) -> tuple[dict[bytes, Blob], list[bytes]]:
     """(blobs by store path of contents that are new, store paths of contents that go)."""
-    contents, removed = {}, []
+    contents: dict[bytes, Blob] = {}
+    removed = []
     for finding in changed:
         had = finding.row is not None and parse_entry(finding.row.line).has_content
         has = finding.entry is not None and finding.entry.has_content
@@ -289,8 +281,14 @@ def _texts(host: Host, difference: Difference) -> dict[bytes, bytes]:
     return texts
 
 
-def _sizes(texts: dict[bytes, bytes]) -> dict[bytes, int]:
-    return {path: len(text) for path, text in texts.items() if text}
+def _sizes(
+    contents: Mapping[bytes, Blob], texts: Mapping[bytes, bytes], removed: Iterable[bytes]
+) -> dict[bytes, int | None]:
+    """The length of what each store path is to have, None for one that goes."""
+    sizes: dict[bytes, int | None] = {path: blob.length for path, blob in contents.items()}
+    sizes.update((path, len(text) or None) for path, text in texts.items())
+    sizes.update(dict.fromkeys(removed))
+    return sizes
 
 
 def _lookup(host: Host, texts: dict[bytes, bytes]) -> Any:
@@ -311,15 +309,24 @@ def note(host: Host, seen: Difference) -> None:
     _remember(host, seen._replace(changed=[]), {})
 
 
+class _Rows:
+    """The rows that the index is to have, made when they are asked for: of a first capture they are many."""
+
+    def __init__(self, difference: Difference) -> None:
+        self._difference = difference
+
+    def __iter__(self) -> Iterator[Row]:
+        for f in self._difference.changed:
+            if f.entry is not None:
+                yield Row(f.directory, f.name, f.signature, f.inode, render_entry(f.entry))
+        yield from self._difference.refreshed
+
+
 def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> None:
     """Write the index: rows, what was skipped within the scope, and how often files change."""
-    rows = [
-        Row(f.directory, f.name, f.signature, f.inode, render_entry(f.entry))
-        for f in difference.changed
-        if f.entry is not None
-    ]
-    gone = [(f.directory, f.name) for f in difference.changed if f.entry is None]
-    kept = {(row.directory, row.name) for row in rows}
+    changed = difference.changed
+    gone = [(f.directory, f.name) for f in changed if f.entry is None]
+    kept = {(f.directory, f.name) for f in changed if f.entry is not None} if gone else set()
     skipped: dict[bytes, str | None] = {
         path: None for path in host.index.skipped() if any(is_below(path, top) for top in difference.scope)
     }
@@ -331,9 +338,9 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
         for f in difference.changed
         if values and f.row is not None and f.entry is not None and f.name != b"."
     }
-    if rows or gone or difference.refreshed or skipped or values or difference.normals:
+    if changed or difference.refreshed or skipped or values or difference.normals:
         host.index.change(
-            rows=[*rows, *difference.refreshed],
+            rows=_Rows(difference),
             removed=[key for key in gone if key not in kept],
             values=values,
             paces=noted,
@@ -345,12 +352,12 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
 def summarise(cause: str, changes: Sequence[Change]) -> str:
     """A message for who gave none: `modify /etc/hosts`, `capture: 12 changes in /etc`."""
     verbs = {"added": "add", "modified": "modify", "removed": "remove", "metadata": "change metadata of"}
-    shown = [show_path(change.path) for change in changes]
+    first = show_path(changes[0].path)
     prefix = "" if cause == "capture" else f"{cause}: "
     if len(changes) == 1:
-        return clean_text(f"{prefix}{verbs[changes[0].change]} {shown[0]}")
-    parts = shown[0].split("/")
-    for other in shown[1:]:
+        return clean_text(f"{prefix}{verbs[changes[0].change]} {first}")
+    parts = first.split("/")
+    for other in (show_path(change.path) for change in changes):
         while parts and not (other + "/").startswith("/".join(parts) + "/"):
             parts.pop()
     return clean_text(f"{cause}: {len(changes)} changes in {'/'.join(parts) or '/'}")

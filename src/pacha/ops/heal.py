@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pacha.core.errors import Busy
+from pacha.core.errors import Busy, NoSpace
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
 from pacha.ops.host import Host
@@ -34,12 +34,14 @@ def heal(host: Host) -> None:
 
 
 def heal_if_free(host: Host) -> None:
-    """The same for commands that only read: where another Pacha is at work there is nothing to heal."""
+    """The same for commands that only read: where another Pacha is at work there is nothing to heal, and on
+    a full disk it has time.
+    """
     if host.journals.any() or (host.store.exists and host.store.is_abandoned):
         try:
             with host.lock.briefly():
                 heal(host)
-        except Busy:
+        except (Busy, NoSpace):
             return
 
 

@@ -177,6 +177,7 @@ class HookResult(Protocol):
 class Hooks(Protocol):
     """The hooks directory."""
 
+    def names(self, moment: str) -> Sequence[str]: ...
     def run(  # noqa: PLR0913 - what a hook is told, each under its own name
         self,
         moment: str,

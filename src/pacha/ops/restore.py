@@ -56,9 +56,13 @@ def live_state(host: Host, scope: Sequence[bytes], spool: Spool | None = None) -
         single = host.index.row(*split(top))
         if single is not None:
             lines[top] = live_line(single)
-    lines.update(difference.touched)
+
+    def is_meant(path: bytes) -> bool:
+        return any(is_below(path, top) for top in scope)
+
+    lines.update((path, line) for path, line in difference.touched.items() if is_meant(path))
     for change in difference.changes:
-        if not any(is_below(change.path, top) for top in scope):
+        if not is_meant(change.path):
             continue
         if change.after is None:
             lines.pop(change.path, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pacha.core.entry import split_directory
-from pacha.core.errors import DamagedStore
+from pacha.core.errors import DamagedStore, NoSpace, ReadOnly
 from pacha.core.names import META, meta_directory
 from pacha.core.revision import Revision
 from pacha.core.rules import RULES
@@ -33,7 +33,10 @@ def tip_of(host: Host) -> str:
     if tip != (host.index.get("tip") or b"").decode() or host.index.get("machine") != place_of(host):
         _reload(host, tip, signature)
     else:
-        host.index.change(values={"changelog": signature})
+        try:
+            host.index.change(values={"changelog": signature})
+        except (NoSpace, ReadOnly):  # it would have spared the next command a question
+            pass
     return tip
 
 

@@ -90,7 +90,8 @@ class Child:
         does not take are dropped.
         """
         self._is_idle = False
-        self._send(b"pacha\n" + _packed(marshal.dumps((operation, list(arguments)))))
+        request = marshal.dumps((operation, list(arguments)))
+        self._send(b"pacha\n", struct.pack(">I", len(request)), request)
         self._flush()
         try:
             for data in contents:
@@ -193,10 +194,6 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:  # this user's share of pipe memory is used up
         pass
-
-
-def _packed(data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + data
 
 
 def _explained(kind: str, detail: Any) -> PachaError:

@@ -45,8 +45,9 @@ def playback(original, journal, report, opener, places, offsets, copies, **optio
     """Mercurial's own way back to before a transaction, on the disk before the journal that knows it goes.
 
     Else a power cut could leave a file that was put back without its bytes, and nothing to put it back from.
-    What can't be put back ends it, with the journal still there. To Mercurial, which reads the `0` of a copy
-    in the journal as true, each would be of a cache, that may fail: on a full disk fncache came back empty.
+    Copies are put back as links, which needs no space, or a full disk would stay full. What can't be put back
+    ends it, with the journal still there: to Mercurial, which reads the `0` of a copy in the journal as true,
+    each is of a cache, and may fail.
     """
     unlink = opener.unlink
 
@@ -58,10 +59,33 @@ def playback(original, journal, report, opener, places, offsets, copies, **optio
 
     opener.unlink = unlink_after_sync
     try:
-        needed = [(*copy[:3], False) for copy in copies]
-        return original(journal, report, opener, places, offsets, needed, **options)
+        truncated = dict(offsets)
+        linked = [
+            (places[location], copy)
+            for location, name, copy, _ in copies
+            if name and copy and name not in truncated and _link_back(places[location], copy, name)
+        ]
+        done = {copy for _, copy in linked}
+        others = [(*entry[:3], False) for entry in copies if entry[2] not in done]
+        original(journal, report, opener, places, offsets, others, **options)
     finally:
         del opener.unlink
+    for place, copy in linked:
+        place.tryunlink(copy)
+
+
+def _link_back(place, copy, name):
+    """Put a copy in the place of its original; False where that can't be done so."""
+    beside = place.join(copy + b".link")
+    try:
+        os.link(place.join(copy), beside)
+        os.rename(beside, place.join(name))
+        # Of two names of one file, as after a first attempt, a rename removes none.
+        if os.path.lexists(beside):
+            os.unlink(beside)
+    except OSError:
+        return False
+    return True
 
 
 class Durable:
