@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 from typing import NamedTuple
 
 from pacha.core.errors import Failed, NotFound, UsageError
@@ -40,6 +39,8 @@ def look_up(name: str) -> Account | None:
 
 def create(name: str) -> Account:
     """Make a system account for serving: no password, but not locked, and a shell for forced commands."""
+    import subprocess
+
     home = f"/var/lib/{name}-server"
     # "*" is no password's hash; "!" would lock the account, and sshd without PAM lets no locked one in.
     options = ["--system", "--user-group", "--create-home", "--home-dir", home, "--shell", "/bin/sh"]

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from pacha.cli.history import clock_time, meant, ready
+from pacha.cli.history import add_host_option, clock_time, meant, opened, paths_in
 from pacha.cli.session import Session
 from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
@@ -23,12 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("--at", metavar="R", help="a revision or time (default: the last revision)")
+    add_host_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Read and print."""
-    host = ready(session.host)
-    (path,) = session.look_up([options.path])
+    host = opened(session, options.host)
+    (path,) = paths_in(session, options.host, [options.path])
     revision = meant(host, options.at)
     lines = blame(host, revision.position, path)
     if session.as_json:

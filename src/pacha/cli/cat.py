@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import meant, ready
+from pacha.cli.history import add_host_option, meant, opened, paths_in
 from pacha.cli.session import Session
 from pacha.ops.history import content_at, forgotten
 from pacha.ui.result import print_object
@@ -15,12 +15,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("--at", metavar="R", help="a revision or time (default: the last revision)")
+    add_host_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Read and print."""
-    host = ready(session.host)
-    (path,) = session.look_up([options.path])
+    host = opened(session, options.host)
+    (path,) = paths_in(session, options.host, [options.path])
     revision = meant(host, options.at)
     data = content_at(host, revision.position, path)
     if data is None:

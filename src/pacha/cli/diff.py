@@ -6,13 +6,24 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import diff_object, names_of_kinds, print_diffs, ready, within
+from pacha.cli.history import (
+    add_host_option,
+    diff_object,
+    meant,
+    names_of_kinds,
+    paths_in,
+    print_diffs,
+    ready,
+    within,
+)
 from pacha.cli.printing import print_skipped
 from pacha.cli.session import Session
+from pacha.core.changes import Change
 from pacha.core.errors import NotFound
 from pacha.core.tracked import Skipped
 from pacha.ops.diff import live_difference, render
 from pacha.ops.history import changes_between, newest, resolve, was_ever_tracked
+from pacha.ops.host import Past
 from pacha.ops.told import skipped_objects
 from pacha.ui.result import print_object
 from pacha.ui.text import shown
@@ -24,10 +35,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--from", metavar="R", dest="old", help="the older side (default: the last revision)")
     parser.add_argument("--to", metavar="R", dest="new", help="the newer side (default: what is there now)")
     parser.add_argument("--exit-code", action="store_true", help="exit 4 where there are differences")
+    add_host_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Compare and print."""
+    if options.host is not None:
+        return _of_another(session, options)
     host = ready(session.host)
     paths = session.look_up(options.paths)
     for path in paths:
@@ -43,7 +57,31 @@ def run(session: Session, options: Namespace) -> int:
         new = None
         found, unread = live_difference(host, old, paths)
         changes = [change for change in found if within(change.path, paths)]
-    diffs = render(host, changes, old, new, names_of_kinds(session.as_json))
+    return _print(session, options, host, changes, (old, new), unread)
+
+
+def _of_another(session: Session, options: Namespace) -> int:
+    """Of a history that is kept here: what the last revision changed, where no R says else."""
+    past = session.past_of(options.host)
+    paths = paths_in(session, options.host, options.paths)
+    for path in paths:
+        if not was_ever_tracked(past, path):
+            raise NotFound(f"{shown(path)} was never captured", hint=f"pacha log --host {options.host}")
+    new = meant(past, options.new).position
+    old = resolve(past, options.old).position if options.old is not None else new - 1
+    changes = changes_between(past, old, new, paths)
+    return _print(session, options, past, changes, (old, new), [])
+
+
+def _print(
+    session: Session,
+    options: Namespace,
+    host: Past,
+    changes: list[Change],
+    between: tuple[int, int | None],
+    unread: list[Skipped],
+) -> int:
+    diffs = render(host, changes, *between, names_of_kinds(session.as_json))
     session.report.finish()
     if session.as_json:
         differences = [diff_object(diff) for diff in diffs]

@@ -5,11 +5,14 @@ Called by `log`, `show`, `diff`, `cat` and `blame`; itself no verb.
 
 from __future__ import annotations
 
+import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
 
+from pacha.cli.session import Session
 from pacha.core.changes import kind_words
-from pacha.core.errors import NotFound
+from pacha.core.errors import NotFound, UsageError
 from pacha.core.names import is_below
 from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
@@ -17,9 +20,31 @@ from pacha.core.who import tell
 from pacha.ops.diff import FileDiff, words
 from pacha.ops.heal import heal_if_free
 from pacha.ops.history import Told, newest, resolve
-from pacha.ops.host import Host
+from pacha.ops.host import Host, Past
 from pacha.ops.tip import must_be_there
 from pacha.ui.text import CHANGE_COLOURS, content_line, paint, printable, shown, use_colour
+
+
+def add_host_option(parser: ArgumentParser) -> None:
+    """`--host`, which every verb that looks back takes."""
+    parser.add_argument("--host", metavar="H", help="on a server: the history of this host, which it keeps")
+
+
+def opened(session: Session, name: str | None) -> Past:
+    """This host's history, or that of another one which is kept here."""
+    return ready(session.host) if name is None else session.past_of(name)
+
+
+def paths_in(session: Session, name: str | None, texts: list[str]) -> list[bytes]:
+    """Paths as a person wrote them, as that history has them; another host's are whole, and taken as they
+    are.
+    """
+    if name is None:
+        return session.look_up(texts)
+    for text in texts:
+        if not text.startswith("/"):
+            raise UsageError(f"{text} is not absolute", hint=f"name it as it is on {name}: /etc/hosts")
+    return [os.path.normpath(os.fsencode(text)).replace(b"//", b"/") for text in texts]
 
 
 def ready(host: Host) -> Host:
@@ -29,7 +54,7 @@ def ready(host: Host) -> Host:
     return host
 
 
-def meant(host: Host, at: str | None) -> Revision:
+def meant(host: Past, at: str | None) -> Revision:
     """The revision that `--at` names; without it the last one. Raise NotFound where there is none."""
     revision = resolve(host, at) if at is not None else newest(host)
     if revision is None:

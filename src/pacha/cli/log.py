@@ -1,12 +1,13 @@
-"""`pacha log [PATH…] [-n N] [--since T]`: the revisions, newest first."""
+"""`pacha log [PATH…] [-n N] [--since T] [--host H]`: the revisions, newest first; on a server all hosts'."""
 
 from __future__ import annotations
 
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
-from pacha.cli.history import clock_time, ready
+from pacha.cli.history import add_host_option, clock_time, opened, paths_in, ready
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.quantities import parse_when
@@ -16,6 +17,10 @@ from pacha.ui.result import print_object
 from pacha.ui.text import clip, paint, plural, printable, shown, use_colour
 
 _ON_TERMINAL = 25
+_LONGEST_HOST = 16
+
+# (host, revision with its changes); the host is empty where there is only one.
+Line = tuple[str, Told]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,42 +32,61 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-n", metavar="N", type=int, dest="limit", help="at most N (0: all; default: 25 on a terminal)"
     )
     parser.add_argument("--since", metavar="T", help="an ISO time, or an age such as 2h or 3d")
+    add_host_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Read and print."""
     if options.limit is not None and options.limit < 0:
         raise UsageError(f"-n {options.limit}: allowed is a whole number from 0")
-    host = ready(session.host)
-    paths = session.look_up(options.paths)
-    since = parse_when(options.since, host.now_ns()) if options.since is not None else None
     default = _ON_TERMINAL if sys.stdout.isatty() and not session.as_json else 0
     limit = default if options.limit is None else options.limit
-    told = list(log(host, paths, limit=limit + 1 if limit else 0, since_ns=since))
-    cut = bool(limit) and len(told) > limit
-    told = told[:limit] if cut else told
-    if paths and not told and since is None:
-        raise NotFound(f"{shown(paths[0])} was never captured", hint="pacha status lists the watches")
+    since = parse_when(options.since, session.now_ns()) if options.since is not None else None
+    lines = _lines(session, options, limit + 1 if limit else 0, since)
+    cut = bool(limit) and len(lines) > limit
+    lines = lines[:limit] if cut else lines
+    if options.paths and not lines and since is None:
+        raise NotFound(f"{printable(options.paths[0])} was never captured", hint="pacha log lists what was")
     if session.as_json:
-        print_object(
-            {"revisions": [revision_object(t.revision, t.changes, host.name) for t in told], "more": cut}
-        )
+        told = [revision_object(t.revision, t.changes, host) for host, t in lines]
+        print_object({"revisions": told, "more": cut})
         return 0
-    for item in told:
-        _print(item)
+    _print(lines)
     if cut and options.limit is None:
         sys.stderr.write("pacha: there are older ones: -n 0 shows all\n")
     return 0
 
 
-def _print(told: Told) -> None:
-    colour, revision = use_colour(), told.revision
-    width = os.get_terminal_size().columns if sys.stdout.isatty() else 0
-    author = printable(revision.author)[:12].ljust(12)
-    message = printable(revision.message.partition("\n")[0])
-    head = f"{revision.id}  {clock_time(revision)}  {author}  "
-    text = clip(message + _paths(told, message), width and max(width - len(head), 20))
-    print(paint(revision.id, "yellow", colour) + head[len(revision.id) :] + text)
+def _lines(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
+    """On a server, where no host is named, everything that it keeps, and its own history beside."""
+    if options.host is not None or not session.is_server:
+        past = opened(session, options.host)
+        paths = paths_in(session, options.host, options.paths)
+        return [("", told) for told in log(past, paths, limit=limit, since_ns=since)]
+    from pacha.ops.across import log_across, merged
+
+    own: list[Line] = []
+    if session.has_history:
+        host = ready(session.host)
+        paths = session.look_up(options.paths)
+        own = [(host.name, told) for told in log(host, paths, limit=limit, since_ns=since)]
+    paths = paths_in(session, "the host", options.paths)
+    kept = log_across(session.kept_hosts(), session.past_of, paths, limit=limit, since_ns=since)
+    return merged([own, kept], limit)
+
+
+def _print(lines: Sequence[Line]) -> None:
+    colour = use_colour()
+    terminal = os.get_terminal_size().columns if sys.stdout.isatty() else 0
+    widest = min(max((len(host) for host, _ in lines), default=0), _LONGEST_HOST)
+    for host, told in lines:
+        revision = told.revision
+        name = f"{clip(host, _LONGEST_HOST).ljust(widest)}  " if widest else ""
+        author = printable(revision.author)[:12].ljust(12)
+        message = printable(revision.message.partition("\n")[0])
+        head = f"{revision.id}  {clock_time(revision)}  {name}{author}  "
+        text = clip(message + _paths(told, message), terminal and max(terminal - len(head), 20))
+        print(paint(revision.id, "yellow", colour) + head[len(revision.id) :] + text)
 
 
 def _paths(told: Told, message: str) -> str:

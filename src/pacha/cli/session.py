@@ -12,14 +12,15 @@ from argparse import Namespace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pacha.core.errors import ConfigError, Failed, UsageError
+from pacha.core.errors import ConfigError, Failed, NotFound, UsageError
 from pacha.ui.report import Report
 
 if TYPE_CHECKING:
+    from pacha.adapters.hg.store import Store
     from pacha.adapters.ssh import Ssh
     from pacha.core.config import Config
     from pacha.core.rules import Rules
-    from pacha.ops.host import Host
+    from pacha.ops.host import Host, Past
     from pacha.ops.ports import Server
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
@@ -272,6 +273,58 @@ class Session:
         from pacha.server.wiring import Serving
 
         return Serving(self.config, self.config_path, self.find_state, program())
+
+    @property
+    def is_server(self) -> bool:
+        """Whether other hosts' histories are kept here."""
+        if self.config.serve_account is None:
+            return os.path.isdir(os.path.join(self.state_path, "server"))
+        return self.serving.is_server()
+
+    def past_of(self, name: str) -> Past:
+        """The history of a host that is kept here; NotFound where there is none, Failed where this is no
+        server.
+        """
+        store = self._kept_store
+        path = self.serving.registry.store(name)
+        store.turn_to(path)
+        if not store.signature():
+            raise NotFound(f"there is no history of {name} here", hint="pacha host list")
+        return self._kept(name)
+
+    @cached_property
+    def _kept_store(self) -> Store:
+        """The one store through which all kept histories are read, as the account that serves."""
+        from pacha.adapters.hg.store import Store
+
+        if not self.is_server:
+            hint = "run it on the server that keeps that history"
+            raise UsageError("this machine is no server", hint=hint)
+        store = Store(self.serving.registry.hosts)
+        self._closing.append(store)
+        return store
+
+    def kept_hosts(self) -> list[str]:
+        """Every host that has a history here."""
+        registry = self.serving.registry
+        return [name for name in registry.histories() if registry.has_revisions(name)]
+
+    @property
+    def has_history(self) -> bool:
+        """Whether this host, beside those that it keeps, has one of its own."""
+        return os.path.isdir(os.path.join(self.state_path, "store", ".hg"))
+
+    def now_ns(self) -> int:
+        """What time it is."""
+        from pacha.adapters import machine
+
+        return machine.now_ns()
+
+    def _kept(self, name: str) -> Past:
+        from pacha.adapters import machine
+        from pacha.ops.host import Kept
+
+        return Kept(name, self._kept_store, machine.now_ns)
 
     def serve_as(self, account: str) -> bool:
         """Write into the configuration which account serves; whether it had to be made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import diff_object, names_of_kinds, print_diffs, print_head, ready
+from pacha.cli.history import add_host_option, diff_object, names_of_kinds, opened, print_diffs, print_head
 from pacha.cli.session import Session
 from pacha.ops.diff import render
 from pacha.ops.history import Told, changes_between, resolve
@@ -18,11 +18,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "revision", metavar="REV", help="an id, a unique prefix of one, an ISO time, or an age such as 2h"
     )
+    add_host_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Read and print."""
-    host = ready(session.host)
+    host = opened(session, options.host)
     revision = resolve(host, options.revision)
     changes = changes_between(host, revision.position - 1, revision.position)
     diffs = render(host, changes, revision.position - 1, revision.position, names_of_kinds(session.as_json))

@@ -14,7 +14,7 @@ from pacha.core.revision import Revision
 from pacha.core.shown import shown as show_path
 from pacha.ops.diff import is_binary
 from pacha.ops.history import entry_at, forgotten, without_content
-from pacha.ops.host import Host
+from pacha.ops.host import Past
 
 
 class Line(NamedTuple):
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     text: bytes
 
 
-def blame(host: Host, position: int, path: bytes) -> list[Line]:
+def blame(host: Past, position: int, path: bytes) -> list[Line]:
     """The lines of a file at a position; raise NotFound or UsageError where there are none to tell of.
 
     What changed before the file was forgotten, removed or of another kind is not told: its lines are those of

@@ -18,7 +18,7 @@ from pacha.core.shown import printable
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Skipped
 from pacha.ops.history import entries_at
-from pacha.ops.host import Host
+from pacha.ops.host import Host, Past
 from pacha.ops.restore import live_state
 from pacha.ops.tip import tip_of
 
@@ -36,7 +36,7 @@ class FileDiff(NamedTuple):
 
 
 def render(
-    host: Host,
+    host: Past,
     changes: Sequence[Change],
     old: int,
     new: int | None,
@@ -78,7 +78,7 @@ def words(diff: FileDiff) -> str:
 
 
 def _content(
-    host: Host, path: bytes, entry: Entry | None, nodes: Mapping[bytes, bytes] | None
+    host: Past, path: bytes, entry: Entry | None, nodes: Mapping[bytes, bytes] | None
 ) -> bytes | None:
     """The bytes; None where there are none to compare (no file, not stored, forgotten).
 
@@ -90,6 +90,7 @@ def _content(
         stored = content_path(path)
         node = nodes.get(stored)
         return None if node is None else next(host.store.contents([(stored, node)]))
+    assert isinstance(host, Host), "another host's live tree is not here"
     status = host.tree.lstat(path)
     if status is None:
         return None

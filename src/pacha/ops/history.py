@@ -17,7 +17,7 @@ from pacha.core.names import META, content_path, encode_path, is_below, join, me
 from pacha.core.quantities import format_when, looks_like_when, parse_when
 from pacha.core.revision import Revision
 from pacha.core.shown import shown as show_path
-from pacha.ops.host import Host
+from pacha.ops.host import Past
 from pacha.ops.tip import lines_at
 
 _LONGEST_AGE = 5  # characters: 9999d
@@ -30,12 +30,12 @@ class Told(NamedTuple):
     changes: list[Change]
 
 
-def newest(host: Host) -> Revision | None:
+def newest(host: Past) -> Revision | None:
     """The last revision, None where there is none."""
     return next(host.store.history(limit=1), None)
 
 
-def resolve(host: Host, text: str) -> Revision:
+def resolve(host: Past, text: str) -> Revision:
     """The revision that `text` means: an id or a unique prefix of one, an ISO time, or an age (the last one
     not younger).
 
@@ -66,7 +66,7 @@ def store_prefixes(path: bytes) -> list[bytes]:
 
 
 def log(
-    host: Host, paths: Sequence[bytes] = (), *, limit: int = 0, since_ns: int | None = None
+    host: Past, paths: Sequence[bytes] = (), *, limit: int = 0, since_ns: int | None = None
 ) -> Iterator[Told]:
     """Revisions, newest first, that changed one of `paths` or something below; each with those changes (all
     where no path is given).
@@ -92,7 +92,7 @@ def _buffered(revisions: Iterable[Revision]) -> list[Revision]:
     return list(revisions)
 
 
-def changes_between(host: Host, old: int, new: int, paths: Sequence[bytes] = ()) -> list[Change]:
+def changes_between(host: Past, old: int, new: int, paths: Sequence[bytes] = ()) -> list[Change]:
     """What differs between two positions, restricted to `paths` and what lies below them."""
     differing = {
         path: pair for path, pair in host.store.difference(old, new).items() if path.startswith(META + b"/")
@@ -123,7 +123,7 @@ def changes_between(host: Host, old: int, new: int, paths: Sequence[bytes] = ())
     return [change for change in found if any(is_below(change.path, path) for path in paths)]
 
 
-def entries_at(host: Host, position: int, path: bytes) -> dict[bytes, bytes]:
+def entries_at(host: Past, position: int, path: bytes) -> dict[bytes, bytes]:
     """`{path: metadata line}` of `path` and everything below it at a position; empty where it was not
     there.
     """
@@ -136,7 +136,7 @@ def entries_at(host: Host, position: int, path: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def entry_at(host: Host, position: int, path: bytes) -> Entry | None:
+def entry_at(host: Past, position: int, path: bytes) -> Entry | None:
     """One entry as it was, None where it was not there."""
     for directory, name in ((path, b"."), split(path)):
         lines = lines_at(host, position, [meta_path(directory)]).get(directory, {})
@@ -145,7 +145,7 @@ def entry_at(host: Host, position: int, path: bytes) -> Entry | None:
     return None
 
 
-def content_at(host: Host, position: int, path: bytes) -> bytes | None:
+def content_at(host: Past, position: int, path: bytes) -> bytes | None:
     """The stored bytes of a file; None where they were forgotten. Raise NotFound where there are none."""
     stored = content_path(path)
     files = host.store.files(position, [stored])
@@ -175,6 +175,6 @@ def forgotten(path: bytes) -> NotFound:
     return NotFound(f"the content of {show_path(path)} was forgotten")
 
 
-def was_ever_tracked(host: Host, path: bytes) -> bool:
+def was_ever_tracked(host: Past, path: bytes) -> bool:
     """Whether any revision has anything at or below `path`."""
     return any(True for _ in log(host, [path], limit=1))

@@ -38,6 +38,23 @@ class Report(Protocol):
         """A line that a hook printed."""
 
 
+class Past(Protocol):
+    """A host's history without the host: all that looking back needs. Every Host is one."""
+
+    name: str
+    store: Store
+    now_ns: Callable[[], int]
+
+
+class Kept:
+    """The history of another host, as a server keeps it."""
+
+    def __init__(self, name: str, store: Store, now_ns: Callable[[], int]) -> None:
+        self.name = name
+        self.store = store
+        self.now_ns = now_ns
+
+
 class Host:
     """Everything an operation needs; see each type for what it does."""
 

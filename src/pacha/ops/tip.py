@@ -16,7 +16,7 @@ from pacha.core.names import META, meta_directory
 from pacha.core.revision import Revision
 from pacha.core.rules import RULES
 from pacha.core.tracked import Row
-from pacha.ops.host import Host
+from pacha.ops.host import Host, Past
 
 
 def tip_of(host: Host) -> str:
@@ -53,7 +53,7 @@ def must_be_there(host: Host) -> None:
         )
 
 
-def lines_at(host: Host, position: int, prefixes: list[bytes]) -> dict[bytes, dict[bytes, bytes]]:
+def lines_at(host: Past, position: int, prefixes: list[bytes]) -> dict[bytes, dict[bytes, bytes]]:
     """`{directory: {name: line}}` of a revision, restricted to the given prefixes of store paths (all of
     `meta/` where none).
     """
@@ -68,7 +68,7 @@ def lines_at(host: Host, position: int, prefixes: list[bytes]) -> dict[bytes, di
     return lines
 
 
-def rules_at(host: Host, position: int) -> bytes:
+def rules_at(host: Past, position: int) -> bytes:
     """The text of the rules of a revision, empty where it has none."""
     files = host.store.files(position, [RULES])
     return next(host.store.contents([(RULES, files[RULES])]), b"") or b"" if RULES in files else b""

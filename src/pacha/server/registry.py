@@ -191,6 +191,10 @@ class Registry:
         """Whether there is a history that a host would go on with."""
         return os.path.lexists(self.store(name))
 
+    def has_revisions(self, name: str) -> bool:
+        """Whether anything was received yet."""
+        return os.path.exists(os.path.join(self.store(name), b".hg", b"store", b"00changelog.i"))
+
     def has_history(self, name: str) -> bool:
         """Whether there is one, or one that was put aside."""
         return os.path.lexists(self.store(name)) or bool(self.archived(name))

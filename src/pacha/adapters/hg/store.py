@@ -95,6 +95,12 @@ class Store:
             self._child, self._opened = child, self._identity()
         return self._child
 
+    def turn_to(self, path: bytes) -> None:
+        """Go on with another repository, by the same child: a server has many to look through."""
+        self.path = path
+        if self._child is not None and self.exists:
+            self._child.call("open", path, False)
+
     def prepare(self) -> None:
         """Start the child without waiting for it: it will be needed in a moment."""
         if self._child is None and self._coming is None:
