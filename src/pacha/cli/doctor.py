@@ -26,6 +26,8 @@ def run(session: Session, _options: Namespace) -> int:
         checks.append(Check("configuration", OK, f"{session.config.source or session.config_path} is valid"))
         checks += doctor(session.host)
         checks.append(_agent(session.state_path))
+        if session.is_server:
+            checks += [Check(*found) for found in session.server_checks()]
     except PachaError as problem:
         checks.append(Check("configuration", BAD, str(problem), problem.hint))
     session.report.finish()

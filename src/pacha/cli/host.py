@@ -36,6 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     rekey.add_argument("--key", metavar="FILE", required=True, help=_KEY)
     reset = actions.add_parser("reset", help="put its history aside, and begin a new one")
     reset.add_argument("name", metavar="NAME")
+    hooks = actions.add_parser("post-receive", help="run the hooks for what they were not told of yet")
+    hooks.add_argument("name", metavar="NAME")
     remove = actions.add_parser("remove", help="let a host in no more; its open sessions end")
     remove.add_argument("name", metavar="NAME")
     remove.add_argument("--purge", action="store_true", help="remove its history too, for ever")
@@ -105,6 +107,13 @@ def _remove(session: Session, options: Namespace) -> int:
     return _done(session, options, values, words)
 
 
+def _post_receive(session: Session, options: Namespace) -> int:
+    """Sessions start it; by hand it makes up for what a crash cut off."""
+    count = session.after_receive(options.name)
+    words = [f"the hooks were told of {plural(count, 'revision')}"]
+    return _done(session, options, {"host": options.name, "told": count}, words)
+
+
 def _list(session: Session, options: Namespace) -> int:
     from pacha.cli.hosts_table import host_object, print_hosts
 
@@ -146,5 +155,6 @@ _ACTIONS: dict[str, Callable[[Session, Namespace], int]] = {
     "list": _list,
     "rekey": _rekey,
     "reset": _reset,
+    "post-receive": _post_receive,
     "remove": _remove,
 }

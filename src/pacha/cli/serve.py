@@ -17,4 +17,5 @@ def run(session: Session, options: Namespace) -> int:
     """Answer until the client leaves."""
     from pacha.server.serve import serve
 
-    return serve(session.registry, options.host, session.config.serve_quota, options.key)
+    quota, announcer = session.config.serve_quota, session.announcer()
+    return serve(session.registry, options.host, quota, options.key, announcer.received)

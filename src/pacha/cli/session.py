@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pacha.core.rules import Rules
     from pacha.ops.host import Host, Past
     from pacha.ops.ports import Server
+    from pacha.server.announce import Announcer
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
 
@@ -116,6 +117,12 @@ class Session:
         from pacha.adapters.environment import environment_checks
 
         return environment_checks(self.hooks_path, os.geteuid() == 0)
+
+    def server_checks(self) -> list[tuple[str, str, str, str]]:
+        """The same of this machine as a server; root is the account that serves from here on."""
+        from pacha.server.checks import server_checks
+
+        return server_checks(self.serving)
 
     def forget_config(self) -> None:
         """The configuration is read again when it is next asked for."""
@@ -325,6 +332,27 @@ class Session:
         from pacha.ops.host import Kept
 
         return Kept(name, self._kept_store, machine.now_ns)
+
+    def announcer(self) -> Announcer:
+        """What runs `post-receive` hooks."""
+        from pacha.adapters.hooks import Hooks
+        from pacha.server.announce import Announcer
+
+        words = [*program(), "--config", self.config_path, "--state", self.state_path]
+        return Announcer(words, Hooks(self.hooks_path, self.config.hook_timeout_ns), self.registry)
+
+    def after_receive(self, name: str) -> int:
+        """Run a host's `post-receive` hooks; how many revisions they were told of."""
+        from pacha.adapters.hooks import Hooks
+        from pacha.ops.after_receive import after_receive
+        from pacha.server.announce import lift_limits, telling
+
+        registry = self.serving.registry
+        past = self.past_of(name)
+        lift_limits()
+        hooks = Hooks(self.hooks_path, self.config.hook_timeout_ns)
+        told = telling(registry, name)
+        return after_receive(past, hooks, registry, told, self.config.secrets_paths, self.report.note)
 
     def serve_as(self, account: str) -> bool:
         """Write into the configuration which account serves; whether it had to be made."""

@@ -1,13 +1,13 @@
 """The differences that a revision makes, as one text: what `pacha show` prints below its head, for hooks.
 
-Called by capture, and only where a hook of `post-capture` is there to read it. As captures wait for it, its
+Called by capture and after a receive, and only where a hook is there to read it. As captures wait for it, its
 length and the time that it takes are limited. It must not show the contents of what `[secrets]` names.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pacha.core.changes import Change, describe, kind_words
@@ -15,7 +15,7 @@ from pacha.core.errors import PachaError
 from pacha.core.patterns import Ignore
 from pacha.core.shown import shown
 from pacha.ops.diff import FileDiff, render, words
-from pacha.ops.host import Host
+from pacha.ops.host import Host, Past
 from pacha.ops.tip import last_of
 
 LONGEST = 256_000  # bytes
@@ -25,11 +25,24 @@ _HIDDEN = "content not shown, as [secrets] says"
 
 def diff_text(host: Host, changes: Sequence[Change]) -> dict[str, Any]:
     """`{diff, diff_cut}` of the last revision, which made `changes`: the text, and whether it is cut."""
+    last = last_of(host)
+    position = last.position if last is not None else -1
+    return diff_at(host, position, changes, host.config.secrets_paths, host.report.note)
+
+
+def diff_at(
+    past: Past,
+    position: int,
+    changes: Sequence[Change],
+    secrets: Sequence[str],
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """The same of the revision at a position; `secrets` are the patterns of what is not shown."""
     parts: list[bytes] = []
     room = LONGEST
     is_whole = False
     try:
-        for line in _lines(host, changes):
+        for line in _lines(past, position, changes, secrets):
             parts.append(line[:room])
             room -= len(line) + 1
             if room < 0:
@@ -39,19 +52,19 @@ def diff_text(host: Host, changes: Sequence[Change]) -> dict[str, Any]:
     except TimeoutError:
         pass
     except (PachaError, OSError) as problem:  # the revision is there all the same
-        host.report.note(f"the differences cannot be shown to hooks: {problem}")
+        note(f"the differences cannot be shown to hooks: {problem}")
     text = b"\n".join([*parts, b""])[:LONGEST].decode("utf-8", "replace")
     return {"diff": text, "diff_cut": not is_whole}
 
 
-def _lines(host: Host, changes: Sequence[Change]) -> Iterator[bytes]:
+def _lines(
+    past: Past, position: int, changes: Sequence[Change], secrets: Sequence[str]
+) -> Iterator[bytes]:
     """Line by line; TimeoutError where it takes too long."""
     deadline = time.monotonic() + _PATIENCE_ALL
-    last = last_of(host)
-    position = last.position if last is not None else -1
-    hidden = _secret(host, changes)
+    hidden = _secret(secrets, changes)
     seen = [change for change in changes if change.path not in hidden]
-    diffs = render(host, seen, position - 1, position, kind_words, _PATIENCE_EACH)
+    diffs = render(past, seen, position - 1, position, kind_words, _PATIENCE_EACH)
     for change in changes:
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -61,11 +74,11 @@ def _lines(host: Host, changes: Sequence[Change]) -> Iterator[bytes]:
         yield from diff.lines
 
 
-def _secret(host: Host, changes: Sequence[Change]) -> set[bytes]:
+def _secret(secrets: Sequence[str], changes: Sequence[Change]) -> set[bytes]:
     """Which of the paths `[secrets]` names, by this name of a file or by another that it is linked to."""
-    if not host.config.secrets_paths:
+    if not secrets:
         return set()
-    patterns = Ignore(host.config.secrets_paths, built_in=False)
+    patterns = Ignore(secrets, built_in=False)
     names = {change.path: {change.path, *_links(change)} for change in changes}
     secret = {path for path, known in names.items() if any(map(patterns.matches, known))}
     links = {link for change in changes if change.path in secret for link in _links(change)}

@@ -129,6 +129,33 @@ class Registry:
         except (OSError, ValueError, TypeError):
             return None
 
+    def hooked(self, name: str) -> str | None:
+        """The revision up to which `post-receive` hooks were told; None where they never were, and empty for
+        the beginning of the line.
+        """
+        try:
+            return str(_read(self._mark(name))["node"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def set_hooked(self, name: str, node: str | None) -> None:
+        """Note it; with None, forget it."""
+        if node is not None:
+            _write(self._mark(name), {"node": node}, durable=False)
+            return
+        with suppress(FileNotFoundError):
+            os.unlink(self._mark(name))
+
+    @contextmanager
+    def hooking(self, name: str) -> Iterator[bool]:
+        """Be the one who runs a host's hooks; False where another does."""
+        path = os.path.join(self.folder(name), "hooks.lock")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            yield _try_lock(file)
+        finally:
+            os.close(file)
+
     def forget_seen(self, name: str) -> None:
         """What it told is no longer true."""
         with suppress(FileNotFoundError):
@@ -254,6 +281,9 @@ class Registry:
     def folder(self, name: str) -> str:
         """Where everything about a host is, but for its history."""
         return os.path.join(self.path, _checked(name))
+
+    def _mark(self, name: str) -> str:
+        return os.path.join(self.folder(name), "hooked.json")
 
     def _record(self, name: str) -> str:
         return os.path.join(self.folder(name), "record.json")

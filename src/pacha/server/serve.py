@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,12 @@ _ENVIRONMENT = {
 }
 
 
-def serve(registry: Registry, host: str, quota: int, key: str = "") -> int:
+def serve(
+    registry: Registry, host: str, quota: int, key: str = "", announce: Callable[[str, str], None] | None = None
+) -> int:
     """Answer the client at standard input and output for `host`; the exit code. `quota` is for a host that
-    has none of its own; `key` is the fingerprint of the key that was used.
+    has none of its own; `key` is the fingerprint of the key that was used; `announce(host,
+    tip before)` is called after a push was acknowledged.
 
     Raise Refused where the client is not let in.
     """
@@ -57,19 +60,19 @@ def serve(registry: Registry, host: str, quota: int, key: str = "") -> int:
         request = parse_request(words, host)
         with registry.session(host, key) as record:
             _limit(record.quota or quota)
-            return _answer(registry, record, request, record.quota or quota)
+            keeper = Keeper(registry, record, request, record.quota or quota, announce)
+            return _answer(registry, keeper, request)
     except PachaError as problem:
         registry.log("refused", host, words=str(problem))
         raise Refused(f"refused: {problem}", hint=problem.hint) from problem
 
 
-def _answer(registry: Registry, record: Record, request: Request, quota: int) -> int:
+def _answer(registry: Registry, keeper: Keeper, request: Request) -> int:
     # It spares a third of Mercurial's memory, which counts when a hundred hosts come at once.
     importlib.import_module("hgdemandimport").enable()
     wire = importlib.import_module("pacha.adapters.hg.wire")
-    keeper = Keeper(registry, record, request, quota)
     keeper.check_machine(request.machine)
-    return int(wire.serve(registry.store(record.name), keeper))
+    return int(wire.serve(registry.store(keeper.host), keeper))
 
 
 def _limit(quota: int) -> None:
@@ -86,9 +89,17 @@ def _limit(quota: int) -> None:
 class Keeper:
     """What the session's Mercurial side asks and tells: see `adapters/hg/receiving.Keeper`."""
 
-    def __init__(self, registry: Registry, record: Record, request: Request, quota: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        record: Record,
+        request: Request,
+        quota: int,
+        announce: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._registry = registry
-        self._host = record.name
+        self._announce = announce
+        self.host = record.name
         self._machine = record.machine
         self._request = request
         self._quota = quota
@@ -101,14 +112,14 @@ class Keeper:
     # -- what holds for this host --------------------------------------------------------------------
 
     def locked(self) -> AbstractContextManager[None]:
-        return self._registry.locked(self._host)
+        return self._registry.locked(self.host)
 
     def room(self) -> int:
         return self._quota - self._taken()
 
     def _taken(self) -> int:
         if self._used is None:
-            self._used = self._registry.used(self._host)
+            self._used = self._registry.used(self.host)
         return self._used
 
     def is_legal(self, path: bytes) -> bool:
@@ -118,8 +129,8 @@ class Keeper:
         """Raise Refused where a session or a revision comes from another machine than the line does."""
         if machine and self._machine and machine != self._machine:
             raise Refused(
-                f"another machine has sent as {self._host} before: one is a copy of the other",
-                hint=f"pacha host reset {self._host}, on the server, begins a new line and keeps the old one",
+                f"another machine has sent as {self.host} before: one is a copy of the other",
+                hint=f"pacha host reset {self.host}, on the server, begins a new line and keeps the old one",
             )
 
     def admit(self, arrival: Arrival, tip: str) -> Sequence[str]:
@@ -132,7 +143,7 @@ class Keeper:
             return [str(problem)]
         self._last = stamp
         proposal = admission.Proposal(arrival.parents, arrival.branch, stamp, arrival.sizes)
-        return admission.judge(proposal, host=self._host, tip=tip, text_of=arrival.text_of)
+        return admission.judge(proposal, host=self.host, tip=tip, text_of=arrival.text_of)
 
     # -- what is told --------------------------------------------------------------------------------
 
@@ -140,7 +151,7 @@ class Keeper:
         last = Stamp.decode(stamp) if stamp else None
         values = {
             "protocol": PROTOCOL,
-            "host": self._host,
+            "host": self.host,
             "tip": tip,
             "seq": last.seq if last else 0,
             "machine": self._machine or (last.machine if last else ""),
@@ -155,18 +166,20 @@ class Keeper:
         registry, last = self._registry, self._last
         assert last is not None
         if not self._machine and last.machine:
-            registry.set_machine(self._host, last.machine)
+            registry.set_machine(self.host, last.machine)
             self._machine = last.machine
-        registry.log("received", self._host, old=received.old, new=received.new, count=received.revisions)
+        registry.log("received", self.host, old=received.old, new=received.new, count=received.revisions)
         registry.saw(
-            self._host,
+            self.host,
             Seen(time.time_ns(), received.new, last.seq, self._request.protocol or 0),
         )
 
     def acknowledged(self, received: Received) -> None:
-        """`post-receive` hooks."""
+        """Have the `post-receive` hooks run, without waiting for them."""
+        if self._announce is not None:
+            self._announce(self.host, received.old)
 
     def refused(self, words: str) -> None:
-        self._registry.log("refused", self._host, words=words)
+        self._registry.log("refused", self.host, words=words)
         sys.stderr.write(f"pacha: refused: {words}\n")
         sys.stderr.flush()
