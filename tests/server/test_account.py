@@ -75,14 +75,19 @@ def _python_for_all(place: Path) -> Path:
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     for base in (os.path.realpath(sys.executable), f"/usr/bin/python{minor}"):
         folder = place / "venv"
-        made = subprocess.run([base, "-m", "venv", "--clear", "--without-pip", str(folder)], capture_output=True)
+        made = subprocess.run(
+            [base, "-m", "venv", "--clear", "--without-pip", str(folder)], capture_output=True
+        )
         packages = folder / "lib" / f"python{minor}" / "site-packages"
         if made.returncode == 0 and packages.is_dir():
             paths = [str(REPOSITORY / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
             (packages / "all.pth").write_text("\n".join(paths))
             program = folder / "bin" / "python"
-            words = [str(program), "-P", "-m", "pacha", "--version"]
-            if subprocess.run(words, user=65534, group=65534, extra_groups=[], cwd="/").returncode == 0:
+            words = ["sh", "-c", f"exec {program} -P -m pacha --version"]
+            done = subprocess.run(
+                words, user=65534, group=65534, extra_groups=[], cwd="/", capture_output=True
+            )
+            if done.returncode == 0:
                 return program
     pytest.skip("no other account can run a Python of this machine's with this checkout")
 
@@ -124,7 +129,10 @@ def test_root_serves_as_an_account_that_it_makes(open_arena: Path) -> None:
 
     length, _, text = (place / "told").read_bytes().partition(b"\n")
     assert json.loads(text)["host"] == "web1" and len(text) == int(length)
-    assert "there is no shell here" in (place / "shell").read_text() or "refused" in (place / "shell").read_text()
+    assert (
+        "there is no shell here" in (place / "shell").read_text()
+        or "refused" in (place / "shell").read_text()
+    )
     assert "exit" in (place / "shell").read_text() and "uid=" not in (place / "shell").read_text()
     (host,) = told("list2.json")["hosts"]  # type: ignore[misc]
     assert host["host"] == "web1"

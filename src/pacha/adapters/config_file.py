@@ -75,6 +75,13 @@ def remove_watch(path: str, watch_paths: Sequence[bytes]) -> list[bytes]:
     return _edit(path, edit)
 
 
+def make(path: str) -> bool:
+    """Make a file that says nothing yet where there is none; whether it was made. Errors as for
+    `add_watch`.
+    """
+    return _read(path).status is None and _replace(path, None, _HEADER.encode())
+
+
 def rewrite(path: str, change: Callable[[str], str]) -> bool:
     """Let `change` make another text of the file; whether it did. Errors as for `add_watch`."""
     for _ in range(_ATTEMPTS):

@@ -62,7 +62,7 @@ def run(session: Session, options: Namespace) -> int:
 
 def _of_another(session: Session, options: Namespace) -> int:
     """Of a history that is kept here: what the last revision changed, where no R says else."""
-    past = session.past_of(options.host)
+    past = session.kept.past(options.host)
     paths = paths_in(session, options.host, options.paths)
     for path in paths:
         if not was_ever_tracked(past, path):

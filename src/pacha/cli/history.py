@@ -32,7 +32,7 @@ def add_host_option(parser: ArgumentParser) -> None:
 
 def opened(session: Session, name: str | None) -> Past:
     """This host's history, or that of another one which is kept here."""
-    return ready(session.host) if name is None else session.past_of(name)
+    return ready(session.host) if name is None else session.kept.past(name)
 
 
 def paths_in(session: Session, name: str | None, texts: list[str]) -> list[bytes]:
@@ -44,7 +44,12 @@ def paths_in(session: Session, name: str | None, texts: list[str]) -> list[bytes
     for text in texts:
         if not text.startswith("/"):
             raise UsageError(f"{text} is not absolute", hint=f"name it as it is on {name}: /etc/hosts")
-    return [os.path.normpath(os.fsencode(text)).replace(b"//", b"/") for text in texts]
+    return [as_it_is(text) for text in texts]
+
+
+def as_it_is(text: str) -> bytes:
+    """An absolute path without `.`, `..` and needless slashes; no link is looked at."""
+    return b"/" + os.path.normpath(os.fsencode(text)).lstrip(b"/")
 
 
 def ready(host: Host) -> Host:

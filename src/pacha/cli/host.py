@@ -109,7 +109,10 @@ def _remove(session: Session, options: Namespace) -> int:
 
 def _post_receive(session: Session, options: Namespace) -> int:
     """Sessions start it; by hand it makes up for what a crash cut off."""
-    count = session.after_receive(options.name)
+    from pacha.server.announce import run_hooks
+
+    secrets, note = session.config.secrets_paths, session.report.note
+    count = run_hooks(session.kept, options.name, session.hooks, secrets, note)
     words = [f"the hooks were told of {plural(count, 'revision')}"]
     return _done(session, options, {"host": options.name, "told": count}, words)
 

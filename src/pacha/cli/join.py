@@ -10,20 +10,19 @@ from argparse import ArgumentParser, Namespace
 from typing import NamedTuple
 
 from pacha.cli.asking import ask
+from pacha.cli.exposure import print_exposed
 from pacha.cli.session import Session
 from pacha.core.authorized_keys import PublicKey, parse_key
 from pacha.core.config_values import WrongError, destination
 from pacha.core.errors import Refused, UsageError
 from pacha.core.host_keys import keys_in, pinned, with_pins
 from pacha.core.protocol import request_words
-from pacha.core.shown import printable, shown
+from pacha.core.shown import printable
 from pacha.ops.exposed import exposed
 from pacha.ops.host import Host
 from pacha.ops.told import path_object
 from pacha.ui.result import print_object
-from pacha.ui.text import paint, plural, use_colour
-
-_SHOWN_AT_MOST = 8
+from pacha.ui.text import paint, use_colour
 
 
 class _LetIn(NamedTuple):
@@ -79,7 +78,7 @@ def run(session: Session, options: Namespace) -> int:
         for pin in pins:
             _row("host key", f"{pin.fingerprint} ({pin.kind}), pinned")
         _row("key", f"{key.fingerprint}{', made now' if is_new else ''}")
-    _print_exposed(open_files)
+    print_exposed(open_files, "here")
     _print_next(server, let_in, command)
     return 0
 
@@ -121,9 +120,8 @@ _SOMEBODY = "somebody may be in between: nothing was sent"
 def _host_key(text: str) -> PublicKey:
     words = text.split()
     if len(words) < 2:
-        raise UsageError(
-            "--host-key: this is no key", hint="ssh-ed25519 AAAA…, as in /etc/ssh/*.pub of the server"
-        )
+        hint = "ssh-ed25519 AAAA…, as in /etc/ssh/ssh_host_ed25519_key.pub of the server"
+        raise UsageError("--host-key: this is no key", hint=hint)
     return PublicKey(words[0], words[1])
 
 
@@ -150,21 +148,6 @@ def _try(session: Session, host: Host, server: str) -> _LetIn:
     if said.exit == 0:
         return _LetIn(True)
     return _LetIn(False, "" if said.is_locked_out else said.last_words)
-
-
-def _print_exposed(paths: list[bytes]) -> None:
-    if not paths:
-        return
-    _row(
-        "clear",
-        f"{plural(len(paths), 'captured file')} that few may read here can be read on the server:",
-        "yellow",
-    )
-    for path in paths[:_SHOWN_AT_MOST]:
-        print(f"            {shown(path)}")
-    if len(paths) > _SHOWN_AT_MOST:
-        print(f"            … and {len(paths) - _SHOWN_AT_MOST:,} more (--json lists all)")
-    print('          to keep one here: ignore = ["PATH"] in the configuration, then pacha forget PATH')
 
 
 def _print_next(server: str, let_in: _LetIn, command: str) -> None:

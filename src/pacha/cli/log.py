@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from pacha.cli.history import add_host_option, clock_time, opened, paths_in, ready
+from pacha.cli.history import add_host_option, as_it_is, clock_time, opened, paths_in, ready
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.quantities import parse_when
@@ -19,7 +19,7 @@ from pacha.ui.text import clip, paint, plural, printable, shown, use_colour
 _ON_TERMINAL = 25
 _LONGEST_HOST = 16
 
-# (host, revision with its changes); the host is empty where there is only one.
+# (host, revision with its changes).
 Line = tuple[str, Told]
 
 
@@ -42,7 +42,8 @@ def run(session: Session, options: Namespace) -> int:
     default = _ON_TERMINAL if sys.stdout.isatty() and not session.as_json else 0
     limit = default if options.limit is None else options.limit
     since = parse_when(options.since, session.now_ns()) if options.since is not None else None
-    lines = _lines(session, options, limit + 1 if limit else 0, since)
+    across = options.host is None and session.is_server
+    lines = (_of_all if across else _of_one)(session, options, limit + 1 if limit else 0, since)
     cut = bool(limit) and len(lines) > limit
     lines = lines[:limit] if cut else lines
     if options.paths and not lines and since is None:
@@ -51,34 +52,40 @@ def run(session: Session, options: Namespace) -> int:
         told = [revision_object(t.revision, t.changes, host) for host, t in lines]
         print_object({"revisions": told, "more": cut})
         return 0
-    _print(lines)
+    _print(lines, across)
     if cut and options.limit is None:
         sys.stderr.write("pacha: there are older ones: -n 0 shows all\n")
     return 0
 
 
-def _lines(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
-    """On a server, where no host is named, everything that it keeps, and its own history beside."""
-    if options.host is not None or not session.is_server:
-        past = opened(session, options.host)
-        paths = paths_in(session, options.host, options.paths)
-        return [("", told) for told in log(past, paths, limit=limit, since_ns=since)]
+def _of_one(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
+    past = opened(session, options.host)
+    paths = paths_in(session, options.host, options.paths)
+    return [(past.name, told) for told in log(past, paths, limit=limit, since_ns=since)]
+
+
+def _of_all(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
+    """Everything that this server keeps, and its own history, which it may keep as well."""
     from pacha.ops.across import log_across, merged
 
+    here = session.look_up(options.paths)
     own: list[Line] = []
     if session.has_history:
         host = ready(session.host)
-        paths = session.look_up(options.paths)
-        own = [(host.name, told) for told in log(host, paths, limit=limit, since_ns=since)]
-    paths = paths_in(session, "the host", options.paths)
-    kept = log_across(session.kept_hosts(), session.past_of, paths, limit=limit, since_ns=since)
+        own = [(host.name, told) for told in log(host, here, limit=limit, since_ns=since)]
+    # What lies behind a link of this machine's says nothing of the others' paths.
+    pairs = zip(options.paths, here, strict=True)
+    paths = [as_it_is(text) if text.startswith("/") else path for text, path in pairs]
+    own_name = session.host.name if session.has_history else ""
+    names = [name for name in session.kept.names() if name != own_name]
+    kept = log_across(names, session.kept.past, paths, limit=limit, since_ns=since)
     return merged([own, kept], limit)
 
 
-def _print(lines: Sequence[Line]) -> None:
+def _print(lines: Sequence[Line], across: bool) -> None:
     colour = use_colour()
     terminal = os.get_terminal_size().columns if sys.stdout.isatty() else 0
-    widest = min(max((len(host) for host, _ in lines), default=0), _LONGEST_HOST)
+    widest = min(max((len(host) for host, _ in lines), default=0), _LONGEST_HOST) if across else 0
     for host, told in lines:
         revision = told.revision
         name = f"{clip(host, _LONGEST_HOST).ljust(widest)}  " if widest else ""

@@ -15,7 +15,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Answer until the client leaves."""
+    from pacha.server.announce import Announcer
     from pacha.server.serve import serve
 
-    quota, announcer = session.config.serve_quota, session.announcer()
-    return serve(session.registry, options.host, quota, options.key, announcer.received)
+    announcer = Announcer(session.program, session.hooks, session.registry)
+    return serve(session.registry, options.host, session.config.serve_quota, options.key, announcer.received)

@@ -10,19 +10,19 @@ import os
 import sys
 from argparse import Namespace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pacha.core.errors import ConfigError, Failed, NotFound, UsageError
+from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
 
 if TYPE_CHECKING:
-    from pacha.adapters.hg.store import Store
+    from pacha.adapters.hooks import Hooks
     from pacha.adapters.ssh import Ssh
     from pacha.core.config import Config
     from pacha.core.rules import Rules
-    from pacha.ops.host import Host, Past
+    from pacha.ops.host import Host
     from pacha.ops.ports import Server
-    from pacha.server.announce import Announcer
+    from pacha.server.kept import KeptHistories
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
 
@@ -142,7 +142,6 @@ class Session:
         from pacha.adapters.change_file import ChangeFile
         from pacha.adapters.files.tree import Tree
         from pacha.adapters.hg.store import Store
-        from pacha.adapters.hooks import Hooks
         from pacha.adapters.index import Index
         from pacha.adapters.journal import Journals
         from pacha.adapters.lock import Lock
@@ -165,7 +164,7 @@ class Session:
             tree=Tree(config.root),
             store=store,
             index=index,
-            hooks=Hooks(self.hooks_path, config.hook_timeout_ns),
+            hooks=self.hooks,
             lock=lock,
             journals=Journals(os.path.join(folder, "journal")),
             change_file=ChangeFile(os.path.join(folder, NAME)),
@@ -220,12 +219,18 @@ class Session:
         top = os.path.realpath(root)
         return real[len(top) :] if is_below(real, top) and real != top else None
 
+    @property
+    def program(self) -> list[str]:
+        """The words that start Pacha again, on the same configuration and state."""
+        config = ["--config", self.config_path] if os.path.exists(self.config_path) else []
+        return [*program(), *config, "--state", self.state_path]
+
     def _detach(self, arguments: list[str]) -> None:
         """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
         import subprocess
 
         subprocess.Popen(
-            [*program(), "--config", self.config_path, "--state", self.state_path, *arguments],
+            [*self.program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -249,20 +254,6 @@ class Session:
         done = add_server(self.config_path, destination)
         self.forget_config()
         return done
-
-    def again(self, arguments: list[str], stdin: str) -> dict[str, Any]:
-        """Run Pacha once more, where this process must not become another account; its object."""
-        import json
-        import subprocess
-
-        given = [*(("--config", self.options.config) if self.options.config else ())]
-        given += [*(("--state", self.options.state) if self.options.state else ())]
-        words = [*program(), *given, *arguments, "--json"]
-        done = subprocess.run(words, input=stdin.encode(), stdout=subprocess.PIPE, check=False)
-        told: dict[str, Any] = json.loads(done.stdout)
-        if not told["ok"]:
-            raise Failed(told["error"]["message"], hint=told["error"]["hint"])
-        return told
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -288,33 +279,16 @@ class Session:
             return os.path.isdir(os.path.join(self.state_path, "server"))
         return self.serving.is_server()
 
-    def past_of(self, name: str) -> Past:
-        """The history of a host that is kept here; NotFound where there is none, Failed where this is no
-        server.
-        """
-        store = self._kept_store
-        path = self.serving.registry.store(name)
-        store.turn_to(path)
-        if not store.signature():
-            raise NotFound(f"there is no history of {name} here", hint="pacha host list")
-        return self._kept(name)
-
     @cached_property
-    def _kept_store(self) -> Store:
-        """The one store through which all kept histories are read, as the account that serves."""
-        from pacha.adapters.hg.store import Store
+    def kept(self) -> KeptHistories:
+        """The histories that are kept here; UsageError where this is no server."""
+        from pacha.server.kept import KeptHistories
 
         if not self.is_server:
-            hint = "run it on the server that keeps that history"
-            raise UsageError("this machine is no server", hint=hint)
-        store = Store(self.serving.registry.hosts)
-        self._closing.append(store)
-        return store
-
-    def kept_hosts(self) -> list[str]:
-        """Every host that has a history here."""
-        registry = self.serving.registry
-        return [name for name in registry.histories() if registry.has_revisions(name)]
+            raise UsageError("this machine is no server", hint="run it on the server that keeps that history")
+        made = KeptHistories(self.serving.registry)
+        self._closing.append(made)
+        return made
 
     @property
     def has_history(self) -> bool:
@@ -327,32 +301,12 @@ class Session:
 
         return machine.now_ns()
 
-    def _kept(self, name: str) -> Past:
-        from pacha.adapters import machine
-        from pacha.ops.host import Kept
-
-        return Kept(name, self._kept_store, machine.now_ns)
-
-    def announcer(self) -> Announcer:
-        """What runs `post-receive` hooks."""
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks directory."""
         from pacha.adapters.hooks import Hooks
-        from pacha.server.announce import Announcer
 
-        words = [*program(), "--config", self.config_path, "--state", self.state_path]
-        return Announcer(words, Hooks(self.hooks_path, self.config.hook_timeout_ns), self.registry)
-
-    def after_receive(self, name: str) -> int:
-        """Run a host's `post-receive` hooks; how many revisions they were told of."""
-        from pacha.adapters.hooks import Hooks
-        from pacha.ops.after_receive import after_receive
-        from pacha.server.announce import lift_limits, telling
-
-        registry = self.serving.registry
-        past = self.past_of(name)
-        lift_limits()
-        hooks = Hooks(self.hooks_path, self.config.hook_timeout_ns)
-        told = telling(registry, name)
-        return after_receive(past, hooks, registry, told, self.config.secrets_paths, self.report.note)
+        return Hooks(self.hooks_path, self.config.hook_timeout_ns)
 
     def serve_as(self, account: str) -> bool:
         """Write into the configuration which account serves; whether it had to be made."""

@@ -47,7 +47,7 @@ def _newest(past: Past, paths: Sequence[bytes], limit: int, since_ns: int | None
 
 def merged(lists: Iterable[Sequence[tuple[str, Told]]], limit: int) -> list[tuple[str, Told]]:
     """Several hosts' lists, each newest first, as one."""
-    found = heapq.merge(*map(_by_time, lists))
+    found = heapq.merge(*map(_by_time, lists), key=lambda item: item[:3])
     return [(name, told) for _, name, _, told in found][: limit or None]
 
 

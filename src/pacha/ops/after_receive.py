@@ -36,11 +36,20 @@ class Told(Protocol):
 
 
 def after_receive(
-    past: Past, hooks: Hooks, marks: Marks, told: Told, secrets: Sequence[str], note: Callable[[str], None]
+    opened: Callable[[], Past],
+    hooks: Hooks,
+    marks: Marks,
+    told: Told,
+    secrets: Sequence[str],
+    note: Callable[[str], None],
 ) -> int:
-    """Do it, unless another does for this host; how many revisions the hooks were told of."""
+    """Do it, unless another does for this host; how many revisions the hooks were told of.
+
+    `opened` gives the history as it is at that moment.
+    """
     count = 0
     while True:
+        past = opened()
         with marks.hooking(past.name) as is_alone:
             if not is_alone:
                 return count
@@ -82,7 +91,7 @@ def _waiting(past: Past, mark: str | None) -> list[Revision]:
         return []
     if mark == "":
         return list(past.store.history())[::-1]
-    found = []
+    found: list[Revision] = []
     for revision in past.store.history():
         if revision.node == mark:
             return found[::-1]

@@ -57,9 +57,7 @@ def diff_at(
     return {"diff": text, "diff_cut": not is_whole}
 
 
-def _lines(
-    past: Past, position: int, changes: Sequence[Change], secrets: Sequence[str]
-) -> Iterator[bytes]:
+def _lines(past: Past, position: int, changes: Sequence[Change], secrets: Sequence[str]) -> Iterator[bytes]:
     """Line by line; TimeoutError where it takes too long."""
     deadline = time.monotonic() + _PATIENCE_ALL
     hidden = _secret(secrets, changes)

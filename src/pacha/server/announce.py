@@ -10,14 +10,13 @@ import os
 import pwd
 import resource
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pacha.adapters.hooks import Hooks
 from pacha.core.revision import Revision
-from pacha.ops.after_receive import Told
+from pacha.ops.after_receive import MOMENT, after_receive
+from pacha.server.kept import KeptHistories
 from pacha.server.registry import Registry
-
-MOMENT = "post-receive"
 
 
 class Announcer:
@@ -49,18 +48,22 @@ class Announcer:
             self._registry.log("hook", name, words=f"post-receive could not be run: {problem}")
 
 
-def lift_limits() -> None:
-    """A session's limits are for what a client sends; hooks have those of the account."""
-    for what in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_CORE):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (hard, hard))
-
-
-def telling(registry: Registry, name: str) -> Told:
-    """How the end of a hook is told: in the log, where it failed."""
+def run_hooks(
+    kept: KeptHistories, name: str, hooks: Hooks, secrets: Sequence[str], note: Callable[[str], None]
+) -> int:
+    """Run a host's hooks for what they were not told of yet; how many revisions that were."""
+    registry = kept.registry
 
     def told(revision: Revision, hook: str, code: int, output: str) -> None:
         if code != 0:
             registry.log("hook", name, new=revision.node, words=f"{MOMENT}/{hook} exit {code}: {output}")
 
-    return told
+    _lift_limits()
+    return after_receive(lambda: kept.past(name), hooks, registry, told, secrets, note)
+
+
+def _lift_limits() -> None:
+    """A session's limits are for what a client sends; hooks have those of the account."""
+    for what in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_CORE):
+        _, hard = resource.getrlimit(what)
+        resource.setrlimit(what, (hard, hard))

@@ -13,14 +13,12 @@ from pacha.core.errors import PachaError
 from pacha.core.sshd_settings import BAD, OK, WARNING
 from pacha.server.wiring import Serving
 
-# (name, state, words, mend)
-Found = tuple[str, str, str, str]
 _LITTLE_SPACE = 1_000_000_000
 
 
-def server_checks(serving: Serving) -> list[Found]:
-    """All of them."""
-    found: list[Found] = []
+def server_checks(serving: Serving) -> list[tuple[str, str, str, str]]:
+    """(name, state, words, mend) of each."""
+    found: list[tuple[str, str, str, str]] = []
     for name, work in _CHECKS:
         try:
             found += [(name, *one) for one in work(serving)]
@@ -31,13 +29,17 @@ def server_checks(serving: Serving) -> list[Found]:
 
 def _sshd(serving: Serving) -> list[tuple[str, str, str]]:
     findings = serving.readiness()  # as root, where root asks
-    return [tuple(one) for one in findings] or [(OK, f"it lets hosts in as {serving.account.name}", "")]
+    return [(one.state, one.words, one.mend) for one in findings] or [
+        (OK, f"it lets hosts in as {serving.account.name}", "")
+    ]
 
 
 def _program(serving: Serving) -> list[tuple[str, str, str]]:
     _ = serving.registry
     findings = serving.program_findings()
-    return [tuple(one) for one in findings] or [(OK, f"sshd can start {serving.program[0]}", "")]
+    return [(one.state, one.words, one.mend) for one in findings] or [
+        (OK, f"sshd can start {serving.program[0]}", "")
+    ]
 
 
 def _keys(serving: Serving) -> list[tuple[str, str, str]]:
@@ -61,7 +63,9 @@ def _histories(serving: Serving) -> list[tuple[str, str, str]]:
     free = figures.f_bavail * figures.f_frsize
     if free < _LITTLE_SPACE:
         words = f"{free // 1_000_000} MB free for {path}"
-        return [(WARNING, words, "free some space: when it is full, hosts keep their revisions to themselves")]
+        return [
+            (WARNING, words, "free some space: when it is full, hosts keep their revisions to themselves")
+        ]
     return [(OK, f"{free // 1_000_000:,} MB free for {path}", "")]
 
 

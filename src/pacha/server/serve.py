@@ -43,7 +43,11 @@ _ENVIRONMENT = {
 
 
 def serve(
-    registry: Registry, host: str, quota: int, key: str = "", announce: Callable[[str, str], None] | None = None
+    registry: Registry,
+    host: str,
+    quota: int,
+    key: str = "",
+    announce: Callable[[str, str], None] | None = None,
 ) -> int:
     """Answer the client at standard input and output for `host`; the exit code. `quota` is for a host that
     has none of its own; `key` is the fingerprint of the key that was used; `announce(host,
@@ -149,6 +153,7 @@ class Keeper:
 
     def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
         last = Stamp.decode(stamp) if stamp else None
+        self._saw(tip, last.seq if last else 0)
         values = {
             "protocol": PROTOCOL,
             "host": self.host,
@@ -169,10 +174,10 @@ class Keeper:
             registry.set_machine(self.host, last.machine)
             self._machine = last.machine
         registry.log("received", self.host, old=received.old, new=received.new, count=received.revisions)
-        registry.saw(
-            self.host,
-            Seen(time.time_ns(), received.new, last.seq, self._request.protocol or 0),
-        )
+        self._saw(received.new, last.seq)
+
+    def _saw(self, tip: str, seq: int) -> None:
+        self._registry.saw(self.host, Seen(time.time_ns(), tip, seq, self._request.protocol or 0))
 
     def acknowledged(self, received: Received) -> None:
         """Have the `post-receive` hooks run, without waiting for them."""

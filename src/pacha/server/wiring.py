@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from pacha.adapters import account as accounts
+from pacha.adapters import config_file
 from pacha.adapters import state as state_folder
 from pacha.core.config import Config
 from pacha.core.errors import UsageError
@@ -72,6 +73,9 @@ class Serving:
 
     def create(self) -> None:
         """Make what is not there yet, as the account, and bring authorized_keys up to the records."""
+        is_root, bare = os.geteuid() == 0, {"HOME": self.account.home}
+        if self._config_path != default_config(is_root, bare):
+            config_file.make(self._config_path)  # the forced command names it
         hosts = self.hosts
         state_folder.make(self._find_state())
         hosts.registry.create()

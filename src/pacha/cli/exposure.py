@@ -1,0 +1,23 @@
+"""How `join` and `host add --ssh` tell which files a server will hold in the clear; itself no verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pacha.ui.text import paint, plural, shown, use_colour
+
+_SHOWN_AT_MOST = 8
+
+
+def print_exposed(paths: Sequence[bytes], where: str) -> None:
+    """`where` the files are: here, or there."""
+    if not paths:
+        return
+    files = plural(len(paths), "captured file")
+    words = f"{files} that others may not read {where} can be read by the server's account:"
+    print(f"{'clear'.ljust(10)}{paint(words, 'yellow', use_colour())}")
+    for path in paths[:_SHOWN_AT_MOST]:
+        print(f"            {shown(path)}")
+    if len(paths) > _SHOWN_AT_MOST:
+        print(f"            … and {len(paths) - _SHOWN_AT_MOST:,} more (--json lists all)")
+    print('          to keep one out: ignore = ["PATH"] in the configuration, then pacha forget PATH')
