@@ -155,9 +155,7 @@ def test_an_unknown_host_key_is_shown_and_not_taken(site: Site) -> None:
     web1 = site.host("web1")
     refused = web1.run("join", "hub")
     assert refused.code == 2
-    assert (
-        f"hub shows the host key {site.fingerprint()} (ssh-ed25519), which nothing here knows" in refused.err
-    )
+    assert f"hub shows the host key {site.fingerprint()} (ED25519), which nothing here knows" in refused.err
     assert "server =" not in web1.config.read_text()
     wrong = web1.run("join", "hub", "--fingerprint", "SHA256:something")
     assert wrong.code == 1 and "shows another host key" in wrong.err

@@ -38,6 +38,7 @@ def test_a_key_is_read_and_has_the_fingerprint_that_ssh_keygen_shows(
     assert str(key) == " ".join(text.split()[:2])
     shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=text, capture_output=True, text=True, check=True)
     assert key.fingerprint == shown.stdout.split()[1]
+    assert f"({key.sort})" == shown.stdout.split()[-1]
 
 
 @pytest.mark.parametrize(

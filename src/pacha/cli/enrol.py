@@ -95,7 +95,7 @@ def _path(told: dict[str, str]) -> bytes:
 
 
 def _print(name: str, address: str, values: dict[str, Any]) -> None:
-    print(f"host {name} is let in, with the key {values['key']}")
+    print(f"host {name} is let in, key {values['key']}")
     here = printable(address)
     if values["let_in"]:
         print(f"{name} has joined {here}: every revision comes here from now on")

@@ -14,10 +14,10 @@ def print_exposed(paths: Sequence[bytes], where: str) -> None:
     if not paths:
         return
     files = plural(len(paths), "captured file")
-    words = f"{files} that others may not read {where} can be read by the server's account:"
+    words = f"{files}, closed to others {where}, will lie open to the server:"
     print(f"{'clear'.ljust(10)}{paint(words, 'yellow', use_colour())}")
     for path in paths[:_SHOWN_AT_MOST]:
         print(f"            {shown(path)}")
     if len(paths) > _SHOWN_AT_MOST:
         print(f"            … and {len(paths) - _SHOWN_AT_MOST:,} more (--json lists all)")
-    print('          to keep one out: ignore = ["PATH"] in the configuration, then pacha forget PATH')
+    print('          keep one out: ignore = ["PATH"] in pacha.toml, then pacha forget PATH')

@@ -67,7 +67,7 @@ def _add(session: Session, options: Namespace) -> int:
     is_new = hosts.add(options.name, key, quota=quota, now_ns=time.time_ns())
     goes_on = is_new and hosts.registry.has_store(options.name)
     values = {"host": options.name, "key": key.fingerprint, "added": is_new, "history": goes_on}
-    words = [f"host {options.name} is let in, with the key {key.fingerprint}"]
+    words = [f"host {options.name} is let in, key {key.fingerprint}"]
     if not is_new:
         words = [f"host {options.name} was let in before, with this key"]
     if goes_on:
@@ -79,7 +79,7 @@ def _rekey(session: Session, options: Namespace) -> int:
     key = _key(options.key)
     ended = session.serving.hosts.rekey(options.name, key)
     values = {"host": options.name, "key": key.fingerprint, "ended": ended}
-    words = [f"host {options.name} has the key {key.fingerprint} from now on{_ended(ended)}"]
+    words = [f"host {options.name} has another key now, {key.fingerprint}{_ended(ended)}"]
     return _done(session, options, values, words)
 
 

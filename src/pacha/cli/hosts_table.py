@@ -9,7 +9,7 @@ from pacha.core.quantities import about_age, about_size, format_when
 from pacha.server.hosts import Listed
 from pacha.ui.text import paint, use_colour
 
-_HEAD = ("host", "last seen", "last revision", "size", "of quota")
+_HEAD = ("host", "last seen", "last revision", "revisions", "size", "of quota")
 _WARN, _FULL = 80, 100
 
 
@@ -26,7 +26,7 @@ def print_hosts(hosts: Sequence[Listed], now_ns: int) -> None:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    numbers = (3, 4)  # to the right
+    numbers = (3, 4, 5)  # to the right
     cells = [
         cell.rjust(width) if at in numbers else cell.ljust(width)
         for at, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -36,8 +36,8 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _row(one: Listed, now_ns: int) -> tuple[str, ...]:
     seen = "removed" if one.removed else about_age(one.seen_ns, now_ns) if one.seen_ns else "never"
-    revision = f"{one.revision}  {one.revisions:,}" if one.revision else "-"
-    return one.name, seen, revision, about_size(one.used), f"{_share(one)} %"
+    count = f"{one.revisions:,}" if one.revision else ""
+    return one.name, seen, one.revision or "-", count, about_size(one.used), f"{_share(one)} %"
 
 
 def _share(one: Listed) -> int:

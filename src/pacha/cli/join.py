@@ -76,7 +76,7 @@ def run(session: Session, options: Namespace) -> int:
         return 0
     if not options.quiet:
         for pin in pins:
-            _row("host key", f"{pin.fingerprint} ({pin.kind}), pinned")
+            _row("host key", f"{pin.fingerprint} ({pin.sort}), pinned")
         _row("key", f"{key.fingerprint}{', made now' if is_new else ''}")
     print_exposed(open_files, "here")
     _print_next(server, let_in, command)
@@ -129,7 +129,7 @@ def _confirm(session: Session, server: str, name: str, keys: list[PublicKey], op
     """Nobody has said so far that this is the server: what the person's own ssh knows counts, else ask."""
     if options.yes or any(str(key) in session.ssh.known_to_person(name) for key in keys):
         return
-    shown_key = f"{keys[0].fingerprint} ({keys[0].kind})"
+    shown_key = f"{keys[0].fingerprint} ({keys[0].sort})"
     if not sys.stdin.isatty():
         hint = "compare it, and add --fingerprint, or -y to take it as it is"
         raise UsageError(f"{server} shows the host key {shown_key}, which nothing here knows", hint=hint)

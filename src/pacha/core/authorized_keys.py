@@ -40,6 +40,11 @@ class PublicKey(NamedTuple):
         return f"{self.kind} {self.data}"
 
     @property
+    def sort(self) -> str:
+        """What ssh calls its kind: ED25519, RSA …"""
+        return self.kind.removeprefix("sk-").removeprefix("ssh-").partition("-")[0].partition("@")[0].upper()
+
+    @property
     def fingerprint(self) -> str:
         """As `ssh-keygen -l` shows it: SHA256 and base64 without its padding."""
         digest = hashlib.sha256(base64.b64decode(self.data)).digest()

@@ -69,7 +69,8 @@ def findings(settings: Mapping[str, Sequence[str]], account: Account, hosts: int
     found += _who_may_come(settings, account)
     steering = [name for name in _STEERING if _accepts(settings.get("acceptenv", ()), name)]
     if steering:
-        words = f"clients may set {', '.join(steering)}: AcceptEnv {' '.join(settings['acceptenv'])}"
+        more = " and others" if len(steering) > 1 else ""
+        words = f"clients may set {steering[0]}{more}: AcceptEnv {' '.join(settings['acceptenv'])}"
         found.append(Finding(BAD, words, "AcceptEnv LANG LC_*"))
     if one("permituserenvironment") not in ("", "no"):
         words = "~/.ssh/environment is read before Pacha starts: PermitUserEnvironment is on"

@@ -6,6 +6,7 @@ where another Pacha is at work it tells what it can.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
     """The contract's object, but for `agent`."""
     return {
         "host": host.name,
-        "role": "client" if host.config.servers else "standalone",
+        "role": _role(host),
         "state": host.state,
         "store": host.store.path.decode("utf-8", "surrogateescape"),
         "config": host.config.source,
@@ -87,6 +88,12 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         ],
         "changelog": host.store.signature().decode(),
     }
+
+
+def _role(host: Host) -> str:
+    if host.config.serve_account is not None or os.path.isdir(os.path.join(host.state, "server")):
+        return "server"
+    return "client" if host.config.servers else "standalone"
 
 
 def _is_missing(host: Host, path: bytes) -> bool:

@@ -44,13 +44,12 @@ def _program(serving: Serving) -> list[tuple[str, str, str]]:
 
 def _keys(serving: Serving) -> list[tuple[str, str, str]]:
     hosts = serving.hosts
-    count = len(hosts.registry.names())
     missing = hosts.without_key()
     if missing:
         words = f"{hosts.keys.path} is not as it should be for {', '.join(missing[:5])}"
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         return [(BAD, words + more, "pacha server init")]
-    return [(OK, f"{count} hosts are let in by {hosts.keys.path}", "")]
+    return [(OK, f"{hosts.keys.path} has the line of every host", "")]
 
 
 def _histories(serving: Serving) -> list[tuple[str, str, str]]:
