@@ -114,10 +114,12 @@ class Hub:
 
 
 @contextmanager
-def hub(place: Path, *options: str) -> Iterator[Hub]:
-    """A server with no hosts yet; `options` are lines of sshd's configuration."""
+def hub(place: Path, *options: str, disk: Path | None = None) -> Iterator[Hub]:
+    """A server with no hosts yet; `options` are lines of sshd's configuration. With a `disk`, all that Pacha
+    itself keeps is there.
+    """
     with sshd(place / "sshd", *options) as server:
-        yield Hub(place, server)
+        yield Hub(disk or place, server)
 
 
 class Client:

@@ -158,3 +158,22 @@ def test_junk_is_judged_without_an_error(sizes: dict[bytes, int | None], text: b
     found = reasons({**sizes, b"meta/etc/%meta": 5}, {meta_path(b"/etc"): text + b"\n"})
     assert all(isinstance(reason, str) and reason for reason in found)
     assert len(found) >= 1
+
+
+@pytest.mark.parametrize(
+    ("present", "texts", "word"),
+    [
+        ({b"files/etc/hosts"}, {}, ""),
+        (set(), {}, "without its content"),
+        ({b"files/etc/hosts", b"meta/etc/hosts/%meta"}, {}, "a directory and something else"),
+        ({b"files/etc/hosts"}, {meta_path(b"/"): render_directory({b".": FOLDER_LINE, b"etc": LINK_LINE})}, "else as well"),
+        ({b"files/etc/hosts"}, {meta_path(b"/"): b"x\n"}, "malformed"),
+    ],
+)  # fmt: skip
+def test_a_server_refuses_metadata_that_could_not_be_restored(
+    present: set[bytes], texts: Texts, word: str
+) -> None:
+    known = {meta_path(b"/etc"): render_directory(ETC), **texts}
+    proposal = Proposal([TIP], "default", STAMP, {b"meta/etc/%meta": 100})
+    said = judge(proposal, host="web1", tip=TIP, text_of=known.get, has=present.__contains__)
+    assert [word in reason for reason in said] == ([True] if word else [])

@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pacha.core.entry import DIRECTORY, check_entry, render_directory, split_directory
-from pacha.core.names import FILES, META, decode_path, is_legal, meta_directory, meta_path, split
+from pacha.core.names import (
+    FILES,
+    META,
+    content_path,
+    decode_path,
+    is_legal,
+    join,
+    meta_directory,
+    meta_path,
+    split,
+)
 from pacha.core.revision import Stamp
 
 
@@ -34,18 +44,35 @@ class Proposal(NamedTuple):
     sizes: Mapping[bytes, int | None]
 
 
+class _Directory(NamedTuple):
+    """What a metadata file says: the names of its entries, and of those whose content is stored."""
+
+    names: frozenset[bytes]
+    stored: frozenset[bytes]
+
+
+class _Line(NamedTuple):
+    """The line as it would be after the revision; metadata files are read once each."""
+
+    text_of: Callable[[bytes], bytes | None]
+    has: Callable[[bytes], bool] | None
+    read: dict[bytes, _Directory]
+
+
 def judge(
     proposal: Proposal,
     *,
     host: str,
     tip: str,
     text_of: Callable[[bytes], bytes | None],
+    has: Callable[[bytes], bool] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> list[str]:
     """Every reason against the revision, each one sentence; empty where it may be added.
 
     `text_of(store path)` gives the bytes of a metadata file as they would be after the revision, None where
-    there would be none.
+    there would be none. `has(store path)` tells whether there would be such a file: left out by who makes
+    contents and metadata from one and the same thing.
     """
     reasons = []
     if proposal.stamp.host != host:
@@ -56,19 +83,13 @@ def judge(
         reasons.append("it is not on the one branch")
     if not proposal.sizes:
         reasons.append("it changes nothing")
-    stored: dict[bytes, frozenset[bytes]] = {}
+    line = _Line(text_of, has, {})
     for path in sorted(proposal.sizes):
-        reasons.extend(_judge_path(path, proposal.sizes[path], text_of, stored, limits))
+        reasons.extend(_judge_path(path, proposal.sizes[path], line, limits))
     return reasons
 
 
-def _judge_path(
-    path: bytes,
-    size: int | None,
-    text_of: Callable[[bytes], bytes | None],
-    stored: dict[bytes, frozenset[bytes]],
-    limits: Limits,
-) -> list[str]:
+def _judge_path(path: bytes, size: int | None, line: _Line, limits: Limits) -> list[str]:
     shown = path.decode("utf-8", "backslashreplace")
     if len(path) > limits.path or not is_legal(path):
         return [f"{shown[:200]} is no legal path of a store"]
@@ -78,47 +99,52 @@ def _judge_path(
         return [f"{shown} is larger than {bound} bytes"]
     try:
         if top == META and size is not None:
-            _stored_in(meta_directory(path), text_of, stored)
+            _judge_directory(meta_directory(path), line)
         elif top == FILES:
-            return _judge_content(path, size, text_of, stored)
+            return _judge_content(path, size, line)
     except ValueError as problem:
         return [f"{shown}: {problem}"]
     return []
 
 
-def _judge_content(
-    path: bytes,
-    size: int | None,
-    text_of: Callable[[bytes], bytes | None],
-    stored: dict[bytes, frozenset[bytes]],
-) -> list[str]:
+def _judge_content(path: bytes, size: int | None, line: _Line) -> list[str]:
     """A content needs a line that says it is stored, and a content that goes must have none."""
     directory, name = split(decode_path(path.partition(b"/")[2]))
-    if (name in _stored_in(directory, text_of, stored)) == (size is not None):
+    if (name in _read(directory, line).stored) == (size is not None):
         return []
     problem = "content without its metadata" if size is not None else "metadata without its content"
     return [f"{path.decode('utf-8', 'backslashreplace')} is {problem}"]
 
 
-def _stored_in(
-    directory: bytes,
-    text_of: Callable[[bytes], bytes | None],
-    known: dict[bytes, frozenset[bytes]],
-) -> frozenset[bytes]:
-    """The names in a directory whose lines, each of which must parse, say that their content is stored; raise
-    ValueError where one does not.
-    """
-    if directory not in known:
-        text = text_of(meta_path(directory)) or b""
+def _judge_directory(directory: bytes, line: _Line) -> None:
+    """Raise ValueError where it, or what it says, could not be restored."""
+    found = _read(directory, line)
+    if line.has is None:
+        return
+    for name in found.stored:
+        if not line.has(content_path(join(directory, name))):
+            raise ValueError("metadata without its content")
+    for name in found.names - {b"."}:
+        if line.has(meta_path(join(directory, name))):
+            raise ValueError("an entry is a directory and something else")
+    parent, name = split(directory)
+    if name != b"." and name in _read(parent, line).names:
+        raise ValueError("a directory is something else as well")
+
+
+def _read(directory: bytes, line: _Line) -> _Directory:
+    """What is said of a directory's entries; ValueError where one line of it does not parse."""
+    if directory not in line.read:
+        text = line.text_of(meta_path(directory)) or b""
         lines = split_directory(text)
         if render_directory(lines) != text:
             raise ValueError("metadata not sorted")
-        names = []
-        for name, line in lines.items():
-            entry = check_entry(line)
+        stored = []
+        for name, said in lines.items():
+            entry = check_entry(said)
             if (name == b".") != (entry.kind == DIRECTORY):
                 raise ValueError("a directory's line stands in another place than its own")
             if entry.has_content:
-                names.append(name)
-        known[directory] = frozenset(names)
-    return known[directory]
+                stored.append(name)
+        line.read[directory] = _Directory(frozenset(lines), frozenset(stored))
+    return line.read[directory]

@@ -14,11 +14,11 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pacha.adapters.hg.bundle import Limits
+from pacha.adapters.hg.bundle import Limits, Unfit
 from pacha.core import admission
 from pacha.core.errors import PachaError, Refused
 from pacha.core.names import is_legal
@@ -115,8 +115,14 @@ class Keeper:
 
     # -- what holds for this host --------------------------------------------------------------------
 
-    def locked(self) -> AbstractContextManager[None]:
-        return self._registry.locked(self.host)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._registry.locked(self.host))
+            except PachaError as problem:
+                raise Unfit(str(problem)) from problem
+            yield
 
     def room(self) -> int:
         return self._quota - self._taken()
@@ -147,7 +153,7 @@ class Keeper:
             return [str(problem)]
         self._last = stamp
         proposal = admission.Proposal(arrival.parents, arrival.branch, stamp, arrival.sizes)
-        return admission.judge(proposal, host=self.host, tip=tip, text_of=arrival.text_of)
+        return admission.judge(proposal, host=self.host, tip=tip, text_of=arrival.text_of, has=arrival.has)
 
     # -- what is told --------------------------------------------------------------------------------
 
@@ -167,13 +173,15 @@ class Keeper:
         return json.dumps(values, sort_keys=True).encode()
 
     def received(self, received: Received) -> None:
-        self._used = None
-        registry, last = self._registry, self._last
+        last = self._last
         assert last is not None
+        self._used = self._taken() + received.grown
         if not self._machine and last.machine:
-            registry.set_machine(self.host, last.machine)
+            self._registry.set_machine(self.host, last.machine)
             self._machine = last.machine
-        registry.log("received", self.host, old=received.old, new=received.new, count=received.revisions)
+        self._registry.log(
+            "received", self.host, old=received.old, new=received.new, count=received.revisions
+        )
         self._saw(received.new, last.seq)
 
     def _saw(self, tip: str, seq: int) -> None:

@@ -31,10 +31,6 @@ _SETTINGS = (
     (b"server", b"uncompressed", b"no"),
     (b"server", b"bundle1", b"no"),
 )
-# What Mercurial makes of a bundle that says one thing and holds another.
-MALFORMED = (
-    error.Error, error.RepoError, LookupError, ValueError, TypeError, AssertionError, OverflowError,
-)  # fmt: skip
 _BLOCK = 4096
 
 
@@ -47,6 +43,7 @@ class Arrival(NamedTuple):
     stamp: bytes
     sizes: Mapping[bytes, int | None]
     text_of: Callable[[bytes], bytes | None]
+    has: Callable[[bytes], bool]
 
 
 class Received(NamedTuple):
@@ -55,6 +52,7 @@ class Received(NamedTuple):
     old: str  # the tip before, hexadecimal; empty for none
     new: str
     revisions: int
+    grown: int  # bytes, in whole blocks, by which the store is larger
 
 
 class Keeper(Protocol):
@@ -98,19 +96,26 @@ class Store:
         for section, name, value in _SETTINGS:
             own.setconfig(section, name, value, b"pacha")
         healing.prepare()
-        journal = os.path.join(path, b".hg", b"store", b"journal")
         is_there = os.path.exists(os.path.join(path, b".hg"))
-        if not is_there or os.path.lexists(journal):
-            # A journal may be that of a session at work: whoever gets the lock knows.
-            with keeper.locked():
-                if not os.path.exists(os.path.join(path, b".hg")):
-                    folder, name = os.path.split(path)
-                    # A name that no host can have.
-                    healing.create(own, path, os.path.join(folder, b"." + name + b".new"))
-                self.repo = localrepo.instance(own, path, create=False).unfiltered()
-                healing.recover(self.repo)
-        else:
+        if is_there and not os.path.lexists(os.path.join(path, b".hg", b"store", b"journal")):
             self.repo = localrepo.instance(own, path, create=False).unfiltered()
+            return
+        try:
+            with keeper.locked():
+                self.repo = self._made(own, path)
+                healing.recover(self.repo)
+        except Unfit:
+            # The journal is that of another session at work: this one can read meanwhile.
+            if not is_there:
+                raise
+            self.repo = localrepo.instance(own, path, create=False).unfiltered()
+
+    def _made(self, own, path):
+        if not os.path.exists(os.path.join(path, b".hg")):
+            folder, name = os.path.split(path)
+            # By way of a name that no host can have.
+            healing.create(own, path, os.path.join(folder, b"." + name + b".new"))
+        return localrepo.instance(own, path, create=False).unfiltered()
 
     def refresh(self) -> None:
         """See what other sessions have done."""
@@ -137,12 +142,16 @@ class Store:
             self.refresh()
             try:
                 return self._receive(spool, size)
+            except Unfit as inner:
+                problem = str(inner)
             except MemoryError:
                 problem = "it needs more memory than a session may have"
+            except OSError as inner:
+                problem = f"the server cannot store it: {inner.strerror}"
             except error.LockHeld:
                 problem = "a Mercurial process on the server holds the store's lock"
-            except MALFORMED as inner:
-                problem = f"it is damaged: {_words(inner)}"
+            except Exception as inner:  # noqa: BLE001 - forged bytes may send Mercurial anywhere
+                problem = f"it is damaged: {words_of(inner)}"
             # Outside of the handlers, whose tracebacks hold on to all that was read.
             self.refresh()
             raise Unfit(problem)
@@ -153,15 +162,18 @@ class Store:
         payload = Payload(spool, bundle.start, size)
         unpacker = changegroup.getunbundler(bundle.version, payload, b"UN")
         with repo.lock():
-            with repo.transaction(b"pacha-receive") as transaction:
+            # A refusal is one line: nothing is reported of the way back.
+            with repo.transaction(b"pacha-receive", report=lambda *_: None) as transaction:
                 written = healing.durable.Durable(repo, transaction, bundle.files)
                 first = len(repo.changelog)
                 unpacker.apply(repo, transaction, b"serve", b"pacha", targetphase=phases.public)
                 _Judge(repo, self._keeper, first).judge(bundle.files)
-                if _growth(repo, transaction) > self._keeper.room():
+                grown = _growth(repo, transaction)
+                if grown > self._keeper.room():
                     raise Unfit("the quota of this host would be exceeded")
             written.closed()
-        return Received(_hexadecimal(before), _hexadecimal(self.tip()), len(bundle.changesets)), bundle.part
+        new = _hexadecimal(self.tip())
+        return Received(_hexadecimal(before), new, len(bundle.changesets), grown), bundle.part
 
 
 class _Judge:
@@ -216,6 +228,7 @@ class _Judge:
         arrival = Arrival(
             _hexadecimal(self._repo.changelog.node(rev)), list(map(_hexadecimal, parents)),
             entry.extra[b"branch"].decode("utf-8", "backslashreplace"), entry.extra[b"pacha"], sizes, text_of,
+            after.__contains__,
         )  # fmt: skip
         tip = self._repo.changelog.node(rev - 1) if rev else NULL
         for reason in self._keeper.admit(arrival, _hexadecimal(tip)):
@@ -249,7 +262,7 @@ class _Judge:
 def _growth(repo, transaction):
     """The bytes, in whole blocks, by which the files of a transaction have grown."""
     grown = 0
-    for name, start in transaction._offsetmap.items():
+    for name, start in {**dict.fromkeys(transaction._newfiles, 0), **transaction._offsetmap}.items():
         try:
             size = repo.svfs.stat(name).st_size
         except FileNotFoundError:
@@ -262,8 +275,8 @@ def _hexadecimal(node: bytes) -> str:
     return "" if node == NULL else tohex(node).decode()
 
 
-def _words(problem: BaseException) -> str:
-    """The first line of a message of Mercurial's, without what a terminal would obey."""
+def words_of(problem: BaseException) -> str:
+    """A message of Mercurial's, short and without what a terminal would obey."""
     text = getattr(problem, "message", None) or (problem.args[0] if problem.args else b"")
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")

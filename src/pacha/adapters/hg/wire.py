@@ -24,7 +24,7 @@ from mercurial.exchanges import bundle_caps
 from mercurial.utils import urlutil
 
 from pacha.adapters.hg.bundle import Unfit
-from pacha.adapters.hg.receiving import MALFORMED, Keeper, Store
+from pacha.adapters.hg.receiving import Keeper, Store, words_of
 
 # Those of Mercurial's own that read, and what they do to nobody but the client itself.
 _READING = frozenset(
@@ -53,24 +53,20 @@ def serve(path: bytes, keeper: Keeper) -> int:
     """Answer the client until it leaves; the exit code. `path` is the store, made where there is none."""
     with _own_streams() as (fin, fout):
         _close_the_rest()
-        session = None
         try:
-            session = _Session(Store(path, keeper), keeper, fin, fout)
-            session.run()
+            _Session(Store(path, keeper), keeper, fin, fout).run()
         except (Ended, Unfit) as problem:
-            keeper.refused(str(problem))
-            return 1
+            words = str(problem)
         except MemoryError:
-            pass
+            words = "it needs more memory than a session may have"
         except BrokenPipeError:
             return 1
-        except MALFORMED as problem:
-            keeper.refused(f"it cannot be answered: {type(problem).__name__}")
-            return 1
+        except Exception as problem:  # noqa: BLE001 - what a client says may send Mercurial anywhere
+            words = f"it cannot be answered: {type(problem).__name__}: {words_of(problem)}"
         else:
             return 0
-        del session  # and with it what filled the memory
-        keeper.refused("it needs more memory than a session may have")
+        # Outside of the handlers, whose tracebacks hold on to all that was read.
+        keeper.refused(words)
         return 1
 
 
