@@ -10,6 +10,7 @@ import json
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ class Forged:
         self.id = node(changeset, *self.parents)
         link = self.id if self.link is None else self.link
 
-        def revision(one: bytes, parents: tuple[bytes, bytes], text: bytes, flags: int, linked: bytes) -> bytes:
+        def revision(
+            one: bytes, parents: tuple[bytes, bytes], text: bytes, flags: int, linked: bytes
+        ) -> bytes:
             header = one + parents[0] + parents[1] + NULL + linked
             header += struct.pack(">H", flags) if version == b"03" else b""
             return chunk(header + text)
@@ -173,6 +176,7 @@ class Wire:
         assert self._process.stdout
         assert self._process.stderr
         self.into, self.out, self.errors = self._process.stdin, self._process.stdout, self._process.stderr
+        self._ended = (0, b"")
 
     def say(self, data: bytes) -> None:
         """Send bytes."""
@@ -221,13 +225,11 @@ class Wire:
         return number
 
     def end(self, seconds: float = 60) -> tuple[int, bytes]:
-        """Say nothing more; the exit code, and what standard error said."""
-        try:
-            self.into.close()
-        except BrokenPipeError:
-            pass
-        said = self.errors.read()
-        code = self._process.wait(seconds)
-        self.out.close()
-        self.errors.close()
-        return code, said
+        """Say nothing more; the exit code, and what standard error said. What was not read is lost."""
+        if not self.errors.closed:
+            with suppress(BrokenPipeError):
+                self.into.close()
+            self._ended = self._process.wait(seconds), self.errors.read()
+            self.out.close()
+            self.errors.close()
+        return self._ended

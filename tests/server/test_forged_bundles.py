@@ -199,7 +199,7 @@ def test_the_forger_can_make_good_ones(server: Hub, tmp_path: Path) -> None:
 
 def mutate(server: Hub, rounds: int) -> None:
     """Good bundles with a few bytes changed, cut out or put in: each is answered, whatever it has become."""
-    chance = random.Random(rounds)  # noqa: S311
+    chance = random.Random(rounds)
     name, session, taken = "mutant", None, 0
     key = server.add(name, key="mutant")
     good = [Forged(name).bundle(version) for version in (b"02", b"03")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.plainhg import StoreCopy
+from tests.server.forge import Wire
 from tests.server.hub import Client, Hub, hub
 
 
@@ -75,3 +78,21 @@ def test_only_the_store_is_in_its_folder(server: Hub) -> None:
     assert sorted(path.name for path in Path(server.registry.folder("web1")).iterdir()) == [
         "lock", "record.json", "seen.json", "sessions",
     ]  # fmt: skip
+
+
+def test_a_session_that_is_told_to_end_leaves_in_order(server: Hub) -> None:
+    session = Wire(server, server.add("web3"))
+    session.told()
+    (pid,) = server.registry.sessions("web3").pids()
+    os.kill(pid, signal.SIGTERM)
+    assert session.end() == (128 + signal.SIGTERM, b"")
+    assert server.registry.sessions("web3").pids() == []
+    assert os.listdir(Path(server.registry.folder("web3")) / "sessions") == []
+
+
+def test_a_full_quota_is_told_before_anything_is_sent(server: Hub) -> None:
+    session = Wire(server, server.add("web4", quota=1))
+    session.say(b"unbundle\nheads 0\n")
+    assert session.answer() == b"the quota of this host is full"
+    assert session.told()["quota"] == 1
+    assert session.end() == (0, b"pacha: refused: the quota of this host is full\n")

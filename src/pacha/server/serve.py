@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 MEMORY = 512_000_000  # bytes of address space: what a bomb is stopped by
 _SMALLEST_FILE_LIMIT = 64_000_000  # the log must be writable where the quota is tiny
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/nonexistent",
@@ -60,6 +62,8 @@ def serve(
     os.environ.update(_ENVIRONMENT)
     os.umask(0o077)
     os.chdir("/")
+    for number in _ENDING:
+        signal.signal(number, _end)
     try:
         request = parse_request(words, host)
         with registry.session(host, key) as record:
@@ -77,6 +81,13 @@ def _answer(registry: Registry, keeper: Keeper, request: Request) -> int:
     wire = importlib.import_module("pacha.adapters.hg.wire")
     keeper.check_machine(request.machine)
     return int(wire.serve(registry.store(keeper.host), keeper))
+
+
+def _end(number: int, _frame: object) -> None:
+    """Leave, at once and in order: no handler of errors takes this for a client's fault."""
+    for other in _ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _limit(quota: int) -> None:

@@ -147,7 +147,7 @@ class Store:
             except MemoryError:
                 problem = "it needs more memory than a session may have"
             except OSError as inner:
-                problem = f"the server cannot store it: {inner.strerror}"
+                problem = f"the server has a problem: {inner.strerror}"
             except error.LockHeld:
                 problem = "a Mercurial process on the server holds the store's lock"
             except Exception as inner:  # noqa: BLE001 - forged bytes may send Mercurial anywhere

@@ -61,6 +61,8 @@ def serve(path: bytes, keeper: Keeper) -> int:
             words = "it needs more memory than a session may have"
         except BrokenPipeError:
             return 1
+        except OSError as problem:
+            words = f"the server has a problem: {problem.strerror}"
         except Exception as problem:  # noqa: BLE001 - what a client says may send Mercurial anywhere
             words = f"it cannot be answered: {type(problem).__name__}: {words_of(problem)}"
         else:
