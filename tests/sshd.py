@@ -144,7 +144,8 @@ class Sshd:
     def client(self, key: Path) -> Path:
         """The configuration of a client that has this key and knows the server's host key."""
         path = self.folder / f"client_{key.name}"
-        path.write_text(CLIENT.format(port=self.port, user=self.user, key=key, folder=self.folder))
+        if not path.exists():  # another client may be reading it
+            path.write_text(CLIENT.format(port=self.port, user=self.user, key=key, folder=self.folder))
         return path
 
     def command(self, key: Path) -> str:

@@ -176,6 +176,7 @@ class Wire:
         assert self._process.stdout
         assert self._process.stderr
         self.into, self.out, self.errors = self._process.stdin, self._process.stdout, self._process.stderr
+        self.pushed = 0
         self._ended = (0, b"")
 
     def say(self, data: bytes) -> None:
@@ -199,6 +200,7 @@ class Wire:
         """Push; the first part of the answer: its name and parameters."""
         self.say(b"unbundle\nheads 10\n" + b"force".hex().encode())
         assert self.answer() == b""
+        self.pushed += 1
         self.say((b"%d\n" % len(data) + data if data else b"") + b"0\n")
         return self.reply()
 

@@ -19,6 +19,8 @@ from tests.plainhg import StoreCopy
 from tests.server.forge import NULL, Forged, Wire, container
 from tests.server.hub import STOCK, Client, Hub, hub
 
+pytestmark = pytest.mark.xdist_group("jail")
+
 MACHINE = "m" * 32
 
 

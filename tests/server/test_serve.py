@@ -14,6 +14,8 @@ from tests.plainhg import StoreCopy
 from tests.server.forge import Wire
 from tests.server.hub import Client, Hub, hub
 
+pytestmark = pytest.mark.xdist_group("serve")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
