@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.agents import until
 from tests.command import Pacha, Result
 from tests.plainhg import StoreCopy
 from tests.server.hub import Hub
@@ -16,23 +18,22 @@ from tests.server.hub import Hub
 class Sending:
     """A host whose key the server knows."""
 
-    def __init__(
-        self, hub: Hub, name: str = "web1", *, place: Path | None = None, more: str = "", **added: Any
-    ) -> None:
+    def __init__(self, hub: Hub, name: str = "web1", *, place: Path | None = None, quota: int = 0) -> None:
+        """`place`: where another host of the same name and key has its files."""
         self.hub = hub
         self.name = name
+        self.key = hub.sshd.key(name) if place else hub.add(name, quota)
         self.place = place or hub.place / f"client_{name}"
         self.pacha = Pacha.at(self.place / "pacha")
-        self.key = hub.add(name, **added)
         self.tree = self.place / "live"
         self.tree.mkdir()
-        self.configure(more=more)
+        self.configure()
 
-    def configure(self, *, server: str = '"hub"', more: str = "") -> None:
+    def configure(self, server: str = '"hub"') -> None:
         """Write the configuration; what is watched stays."""
         watch = json.dumps([str(self.tree)])
         text = f'host = "{self.name}"\nserver = {server}\nwatch = {watch}\nssh = "{self.hub.sshd.command(self.key)}"\n'
-        self.pacha.config.write_text(text + more)
+        self.pacha.config.write_text(text)
 
     def change(self, text: str, name: str = "file") -> None:
         """Write a file of the watched folder."""
@@ -49,6 +50,18 @@ class Sending:
         result = self.capture(text, name)
         assert result.code == 0, result
         assert [server["backlog"] for server in result.json["servers"]] == [0], result
+        assert result.revision is not None
+        return result.revision
+
+    def unsent(self, text: str, name: str = "file") -> str:
+        """Change a file and capture it, while no server is to be reached; the revision."""
+        before = len(self.here()) if self.pacha.store.exists() else 0
+        self.change(text, name)
+        process = self.pacha.start("capture", "--json", "-m", text.strip())
+        until(lambda: self.has(before + 1))
+        process.send_signal(signal.SIGINT)
+        result = self.pacha.finish(process)
+        assert result.code == 3, result
         assert result.revision is not None
         return result.revision
 

@@ -251,8 +251,8 @@ class Agent:
             self._reload_ns, self._wants_reload = None, True
         if self._wants_reload and not self._worker.is_busy:
             self._reload()
-        if self._batch.is_everything:
-            self._batch.is_everything = False
+        if self._batch.is_everything or self._sending.has_moved:
+            self._batch.is_everything = self._sending.has_moved = False
             self._tasks.look()
         if not self._worker.is_busy:
             if not self._tasks.check_held():

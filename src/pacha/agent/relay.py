@@ -36,7 +36,9 @@ class Relay:
             return {}
         error = _send(self._sender, request["seconds"])
         server = server_object(self._host.index.acknowledged(self._address), last_of(self._host))
-        return {"server": server, "error": error} if error else {"server": server}
+        answer = {"server": server, "moved": self._sender.has_moved}
+        self._sender.has_moved = False
+        return {**answer, "error": error} if error else answer
 
     def finish(self) -> None:
         """Nothing goes on after an answer."""

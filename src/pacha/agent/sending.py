@@ -48,6 +48,7 @@ class Sending:
         self._work = work
         self._let_go = let_go
         self._links: dict[str, _Link] = {}
+        self.has_moved = False  # whether the line became another one: everything is to be looked at
 
     def configure(self, addresses: Iterable[str]) -> None:
         """Send to these from now on. Every process starts anew, with the new configuration."""
@@ -132,6 +133,7 @@ class Sending:
     def _take(self, link: _Link, answer: dict[str, Any], now_ns: int) -> None:
         had_failed, words = link.has_failed, link.server["error"] if link.server else None
         link.server, link.added = answer.get("server", link.server), 0
+        self.has_moved |= answer.get("moved", False)
         problem = answer.get("error")
         if problem is None:
             if had_failed and not link.has_failed:

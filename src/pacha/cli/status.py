@@ -83,12 +83,12 @@ def _is_clean(found: dict[str, Any]) -> bool:
 
 def _is_old(server: dict[str, Any]) -> bool:
     """Whether revisions wait for longer than sending should take."""
-    if not server["backlog"]:
+    if not server["backlog"] or not server["since"]:
         return False
     import datetime
 
-    since = datetime.datetime.fromisoformat(server["since"]) if server["since"] else None
-    return since is None or (datetime.datetime.now(datetime.UTC) - since).total_seconds() > _OLD_BACKLOG
+    since = datetime.datetime.fromisoformat(server["since"])
+    return (datetime.datetime.now(datetime.UTC) - since).total_seconds() > _OLD_BACKLOG
 
 
 # -- for people ------------------------------------------------------------------------------------------

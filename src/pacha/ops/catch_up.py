@@ -25,12 +25,12 @@ from pacha.ops.tip import tip_of
 _AT_ONCE = 200
 
 
-def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> None:
+def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> bool:
     """Take over the server's line up to `tip`; the position `common` is the last that both have.
 
-    `newest` was the newest revision here. Where it is not any more, nothing is done, and the caller looks
-    again. Raise Refused where the server's line cannot be this host's, or another server relies on the line
-    here.
+    `newest` was the newest revision here. Where it is not any more, nothing is done and false returned, so that
+    the caller looks again. Raise Refused where the server's line cannot be this host's, or another server
+    relies on the line here.
     """
     _must_not_concern_others(host, server, common)
     name = f"{host.now_ns() // 1_000_000:x}"
@@ -43,7 +43,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
             with host.lock:
                 heal(host)
                 if (host.store.tip() if host.store.exists else "") != newest:
-                    return
+                    return False
                 count = _commit_again(host, store, common)
                 store.close()
                 host.store.close()
@@ -57,6 +57,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     more = f"; {count} that only this host had came again on top" if count else ""
     kept = place.decode("utf-8", "replace")
     host.report.note(f"{words}{more}; the store as it was is in {kept}")
+    return True
 
 
 def _must_not_concern_others(host: Host, server: Server, common: int) -> None:

@@ -21,6 +21,7 @@ from pacha.ops.host import Past
 from pacha.ops.tip import lines_at
 
 _LONGEST_AGE = 5  # characters: 9999d
+_LEAST_OLD_ID = 7  # digits
 
 
 class Told(NamedTuple):
@@ -47,6 +48,8 @@ def resolve(host: Past, text: str) -> Revision:
         try:
             return host.store.find(text)
         except NotFound:
+            if again := _made_again(host, text.lower()):
+                return again
             if not is_when:
                 raise
     when = parse_when(text, host.now_ns())
@@ -56,6 +59,13 @@ def resolve(host: Past, text: str) -> Revision:
     raise NotFound(
         f"there is no revision as old as {format_when(when)}", hint="pacha log shows how far back they go"
     )
+
+
+def _made_again(host: Host, prefix: str) -> Revision | None:
+    """The revision that had such an id before it was put on top of its server's line."""
+    if len(prefix) < _LEAST_OLD_ID:
+        return None
+    return next((r for r in host.store.history() if r.stamp.again.startswith(prefix)), None)
 
 
 def store_prefixes(path: bytes) -> list[bytes]:

@@ -55,6 +55,7 @@ class Sender:
         self._host = host
         self._server = server
         self._known: Known | None = None  # as of the last answer over this connection
+        self.has_moved = False  # whether the line here became another one, on which nothing was looked at yet
 
     def prepare(self) -> None:
         """Make the connection, as there will be something to send in a moment; failing is no matter yet."""
@@ -95,6 +96,8 @@ class Sender:
         for _ in range(_TRIES):
             if self._known is None or not server.is_connected:
                 self._known = self.connect()
+            elif self._known.tip != before.node:
+                self._known = server.ask()  # another process of this host's has sent since
             known = self._known
             newest, node = server.newest()
             theirs = server.position(known.tip)
@@ -110,13 +113,14 @@ class Sender:
                     host.report.note(f"{server.address} {words}")
                 self._known = None
                 self._known = server.push(theirs, node)
+                before = before._replace(node=self._known.tip)
                 continue
             if how == "foreign" and not (known.machine and known.machine == host.machine):
                 raise Refused(
                     f"{server.address} has another history of {host.name}",
                     hint=f"pacha host reset {host.name} on the server keeps it aside and begins anew",
                 )
-            catch_up(host, server, known.tip, common, node)
+            self.has_moved |= catch_up(host, server, known.tip, common, node)
         raise Failed(
             f"{server.address} and this host do not come to agree", hint="is another one sending too?"
         )

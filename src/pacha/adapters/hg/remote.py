@@ -54,6 +54,10 @@ class Remote:
         self.is_connected = True
         return known
 
+    def ask(self) -> Known:
+        """What the server tells now, over the connection that is there."""
+        return _known(self._talk("known"))
+
     def common(self) -> int:
         """The last position here that the server has too, -1 where there is none."""
         return int(self._talk("common"))
