@@ -141,6 +141,7 @@ class InotifyGit(Git):
     """A loop that commits with git whatever inotifywait tells of, at once."""
 
     name = "inotifywait + git"
+    loop = _LOOP
 
     def look_for(self) -> str | None:
         if shutil.which("inotifywait", path=SYSTEM_PATH) is None:
@@ -151,7 +152,7 @@ class InotifyGit(Git):
     def following(self, plot: Plot) -> Iterator[None]:
         """The loop runs. Raise CommandError if it does not."""
         said = plot.scratch / "inotifywait"
-        command = Command(("/bin/sh", "-c", _LOOP), plot.tree, self.environment(plot))
+        command = Command(("/bin/sh", "-c", self.loop), plot.tree, self.environment(plot))
         with timing.beside(command, said) as process:
             give_up = time.monotonic() + _LOOP_START
             while b"Watches established" not in said.read_bytes():

@@ -46,6 +46,10 @@ def latency(files: int) -> Task:
     return Task("latency", f"a write to its revision, {files:,} files", "ms")
 
 
+def sending(files: int) -> Task:
+    return Task("send", f"a write to its revision on the server, {files:,} files", "ms")
+
+
 def idle_memory(files: int) -> Task:
     return Task("idle", f"memory of the idle agent, {files:,} files (PSS)", "MB")
 
@@ -241,6 +245,12 @@ def budgets() -> list[Promise]:
             4,
         ),
         *(limit for files in LATENCY_FILES for limit in _latency_limits(files)),
+        Limit(
+            "a write to its revision on the server, median",
+            (sending(2_000), PACHA),
+            QUIET + 250,
+            "inotifywait + git push",
+        ),
         Limit("idle agent, memory, 2,000 files", (idle_memory(2_000), PACHA), 20, BARE),
         Limit("idle agent, memory for 10,000 more files", (MORE_MEMORY, PACHA), 1),
         *(

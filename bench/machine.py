@@ -19,6 +19,7 @@ _PEERS = {
     "etckeeper": ("etckeeper", "--version"),
     "hg (also below etckeeper)": ("hg", "--version", "-q"),
     "inotifywait": ("inotifywait", "--help"),
+    "lsyncd": ("lsyncd", "--version"),
     "restic": ("restic", "version"),
 }
 _NUMBER = re.compile(r"\d+(?:\.\w+)+")

@@ -11,6 +11,7 @@ from pathlib import Path
 import cases
 import live
 import machine
+import remote
 import report
 import subject
 from cases import FULL, QUICK, Bench
@@ -18,7 +19,7 @@ from contestants import Etckeeper, Git, InotifyGit, Mercurial, Restic
 from figures import Figures, Verdict, budgets
 from ground import end_cleanly_on_signals, enter_namespace, open_ground
 
-CASES = {**cases.CASES, **live.CASES}
+CASES = {**cases.CASES, **live.CASES, **remote.CASES}
 PAGE = subject.CHECKOUT / "docs" / "explanation" / "performance.md"
 DIFFERENT, INTERRUPTED = 4, 130
 

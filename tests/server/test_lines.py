@@ -150,6 +150,21 @@ def test_a_server_from_an_old_backup(server: Hub) -> None:
     is_sound(host)
 
 
+def test_a_reset_server_gets_everything_again_but_for_what_was_forgotten(server: Hub) -> None:
+    host = Sending(server, "reset")
+    host.sent("swordfish\n", "secret")
+    host.sent("one\n")
+    assert host.pacha.run("forget", host.tree / "secret", "-y").code in (0, 3)
+    (host.tree / "secret").unlink()
+    reset = server.pacha.run("host", "reset", "reset")
+    assert reset.code == 0, reset
+    result = host.capture("two\n")
+    assert result.code == 0, result
+    assert host.here() == host.there()
+    assert host.pacha.ok("verify")["servers"][0]["ok"] is True
+    assert not StoreCopy(server.store("reset"), host.place / "copy").holds(b"swordfish")
+
+
 def test_two_servers_that_differ_are_told_apart_in_words(own: Hub, tmp_path: Path) -> None:
     """What one server has acknowledged is never made again for the sake of the other."""
     host = Sending(own)

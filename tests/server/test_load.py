@@ -19,9 +19,9 @@ from pacha.adapters.hg.store import Store
 from pacha.adapters.machine import machine_id
 from pacha.core.revision import Stamp
 from pacha.core.tracked import Draft
+from tests.adapters.stores import content
 from tests.agent.processes import megabytes
 from tests.agents import running, until
-from tests.adapters.stores import content
 from tests.server.clients import Sending
 from tests.server.hub import Hub, hub
 

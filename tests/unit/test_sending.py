@@ -7,14 +7,37 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.agents import until
 
 from pacha.agent.sending import LONGEST_PAUSE_NS, Sending
 from pacha.agent.worker import Message
-from tests.agents import until
 
-SERVER = {"address": "hub", "backlog": 0, "since": None, "error": None, "revision": "a" * 12, "used": 1, "quota": 9}
+SERVER = {
+    "address": "hub",
+    "backlog": 0,
+    "since": None,
+    "error": None,
+    "revision": "a" * 12,
+    "used": 1,
+    "quota": 9,
+}
 PROBLEM = {"kind": "unreachable", "message": "hub is away", "hint": "look there"}
 FAILED = {"server": {**SERVER, "backlog": 1, "error": PROBLEM["message"]}, "error": PROBLEM}
+
+
+class Part:
+    """What a sending process does in a test."""
+
+    is_busy = False
+
+    def __init__(self, answer: Callable[[Message], Message]) -> None:
+        self.answer = answer
+
+    def __call__(self, request: Message) -> Message:
+        return self.answer(request)
+
+    def finish(self) -> None:
+        """Nothing goes on."""
 
 
 class Said:
@@ -40,7 +63,7 @@ def play(said: Said) -> Iterator[Callable[..., Sending]]:
     made: list[Sending] = []
 
     def make(answer: Callable[[Message], Message], *addresses: str) -> Sending:
-        made.append(Sending(said, lambda _: lambda: answer, lambda: None))
+        made.append(Sending(said, lambda _: lambda: Part(answer), lambda: None))
         made[-1].configure(addresses or ("hub",))
         return made[-1]
 

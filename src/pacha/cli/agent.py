@@ -9,7 +9,7 @@ from pacha.cli.session import Session
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("--once", action="store_true", help="capture what changed, and end")
+    parser.add_argument("--once", action="store_true", help="capture what changed, send what waits, and end")
 
 
 def run(session: Session, options: Namespace) -> int:

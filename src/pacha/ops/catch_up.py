@@ -28,9 +28,9 @@ _AT_ONCE = 200
 def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> bool:
     """Take over the server's line up to `tip`; the position `common` is the last that both have.
 
-    `newest` was the newest revision here. Where it is not any more, nothing is done and false returned, so that
-    the caller looks again. Raise Refused where the server's line cannot be this host's, or another server
-    relies on the line here.
+    `newest` was the newest revision here. Where it is not any more, nothing is done and false returned: the
+    caller looks again. Raise Refused where the server's line cannot be this host's, or another server relies
+    on the line here.
     """
     _must_not_concern_others(host, server, common)
     name = f"{host.now_ns() // 1_000_000:x}"
