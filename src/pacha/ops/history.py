@@ -61,7 +61,7 @@ def resolve(host: Past, text: str) -> Revision:
     )
 
 
-def _made_again(host: Host, prefix: str) -> Revision | None:
+def _made_again(host: Past, prefix: str) -> Revision | None:
     """The revision that had such an id before it was put on top of its server's line."""
     if len(prefix) < _LEAST_OLD_ID:
         return None

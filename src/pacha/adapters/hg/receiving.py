@@ -260,7 +260,7 @@ class _Judge:
 
 
 def _is_forgotten(log, rev):
-    """Whether nothing but a tombstone is there: Mercurial then raises, even where the raw data is asked for."""
+    """Whether only a tombstone is there: Mercurial then raises, even where the raw data is asked for."""
     try:
         return storageutil.iscensoredtext(log.rawdata(rev))
     except error.CensoredNodeError:
