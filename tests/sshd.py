@@ -47,6 +47,8 @@ PermitRootLogin prohibit-password
 UseDNS no
 MaxStartups 400
 LogLevel VERBOSE
+# bash reads ~/.bashrc for a command that sshd runs: what the developer has there takes time, and must not be killed.
+SetEnv HOME={folder}
 """
 CLIENT = """\
 Host hub *.hub
