@@ -260,6 +260,8 @@ class Agent:
                     self._tasks.add(group)
             request = self._tasks.take(now)
             if request is not None:
+                if "look" in request:
+                    self._sending.greet()
                 self._ask(request)
         self._sending.work(now)
         self._register()

@@ -79,6 +79,11 @@ class Sending:
             link.added += 1
             link.is_wanted = True
 
+    def greet(self) -> None:
+        """Ask each server what it has, though nothing waits: it sees that this host lives."""
+        for link in self._links.values():
+            link.is_wanted = True
+
     def wake(self) -> None:
         """Somebody asks for it: no pause after a failure counts."""
         for link in self._links.values():
