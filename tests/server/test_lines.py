@@ -69,6 +69,7 @@ def is_sound(host: Sending) -> None:
     assert host.pacha.ok("status")["pending"] == []
 
 
+@pytest.mark.soak
 def test_a_restored_disk_that_has_nothing_of_its_own(server: Hub) -> None:
     host = Sending(server, "behind")
     host.sent("one\n")
@@ -123,6 +124,7 @@ def test_a_snapshot_with_revisions_of_its_own(own: Hub) -> None:
     assert [at(there[-1], name) for name in ("file", "gone")] == ["lost here\n", "also lost here\n"]
 
 
+@pytest.mark.soak
 def test_a_lost_state_folder(server: Hub) -> None:
     host = Sending(server, "lost")
     host.sent("one\n")
@@ -152,6 +154,7 @@ def test_a_server_from_an_old_backup(server: Hub) -> None:
     is_sound(host)
 
 
+@pytest.mark.soak
 def test_a_reset_server_gets_everything_again_but_for_what_was_forgotten(server: Hub) -> None:
     host = Sending(server, "reset")
     host.sent("swordfish\n", "secret")
@@ -216,7 +219,7 @@ def test_another_machine_and_another_host_are_refused(own: Hub) -> None:
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.soak)])
 def test_killed_at_any_instant_while_catching_up(server: Hub, rounds: int) -> None:
     """The old line or the new one is in use, and the next capture ends it."""
     host = Sending(server, f"killed{rounds}")
