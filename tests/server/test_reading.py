@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from pacha.server.kept import KeptHistories
 from tests.server.hub import Client, Hub, hub
+from tests.sshd import descendants
 
 
 class Kept:
@@ -77,6 +80,17 @@ def test_show_cat_blame_and_diff(kept: Kept) -> None:
     assert "-10.0.0.2 web1" in changed.out and "+10.0.0.4 web1" in changed.out
     assert server.run("diff", "--host", "web1", "--exit-code").code == 4
     assert server.run("cat", path, "--host", "web1").out == "10.0.0.4 web1\n"
+
+
+def test_all_are_read_by_one_mercurial_child(kept: Kept) -> None:
+    histories, before = KeptHistories(kept.server.registry), set(descendants(os.getpid()))
+    started = set()
+    for name in ("web1", "db1", "web1"):
+        past = histories.past(name)
+        assert {revision.stamp.host for revision in past.store.history()} == {name}
+        started |= set(descendants(os.getpid())) - before
+    histories.close()
+    assert len(started) == 1
 
 
 def test_nothing_is_written_and_links_are_not_followed(kept: Kept) -> None:

@@ -99,6 +99,7 @@ class Store:
         """Go on with another repository, by the same child: a server has many to look through."""
         self.path = path
         if self._child is not None and self.exists:
+            self._opened = self._identity()
             self._child.call("open", path, False)
 
     def prepare(self) -> None:
