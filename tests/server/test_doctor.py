@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pacha.core.sshd_settings import Account, findings, parse_settings
+from pacha.core.sshd_settings import Account, findings, parse_settings, slow_start
 from tests.command import Pacha
 from tests.sshd import PRIVATE_RUN, PROGRAM, SEPARATION, Sshd, make_key, sshd
 
@@ -59,6 +59,8 @@ def test_what_keeps_hosts_out_or_lets_too_much_in_is_named(
 def test_accounts_that_cannot_be_served_by() -> None:
     (found,) = findings(parse_settings(FINE), ACCOUNT._replace(shell="/usr/sbin/nologin"), 1)
     assert "usermod -s /bin/sh pacha" in found.mend
+    assert [one.state for one in slow_start("/bin/bash", True)] == ["warning"]
+    assert slow_start("/bin/sh", True) == slow_start("/bin/bash", False) == []
     root = Account("root", "/root", "/bin/bash", "/root/.ssh/authorized_keys")
     (found,) = findings(parse_settings(FINE), root, 1)
     assert "PermitRootLogin" in found.mend

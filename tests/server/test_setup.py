@@ -134,7 +134,8 @@ def test_the_server_does_both_ends(site: Site) -> None:
     (there / "pacha").write_text(f'#!/bin/sh\nexec env {settings} "{sys.executable}" -m pacha "$@"\n')
     (there / "pacha").chmod(0o755)
     site.sshd.stop()
-    site.sshd.options = [f'SetEnv "PATH={there}:{os.environ["PATH"]}"']
+    # The first such line is the one that counts, also for the harness's own HOME.
+    site.sshd.options = [f'SetEnv "PATH={there}:{os.environ["PATH"]}" HOME={site.sshd.folder}']
     site.sshd.start()
     config = site.hub.home / "ssh_config"
     known = site.sshd.folder / "known_as_web9"

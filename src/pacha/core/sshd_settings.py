@@ -82,6 +82,14 @@ def findings(settings: Mapping[str, Sequence[str]], account: Account, hosts: int
     return found
 
 
+def slow_start(shell: str, has_bashrc: bool) -> list[Finding]:
+    """Bash reads ~/.bashrc for whatever sshd has it run."""
+    if not has_bashrc or shell.rpartition("/")[2] != "bash":
+        return []
+    words = "bash reads the account's ~/.bashrc before each session: it must be quick, and print nothing"
+    return [Finding(WARNING, words, "pacha server init --account pacha")]
+
+
 def _keys_files(text: str, account: Account) -> list[str]:
     """The files that sshd looks for keys in, as absolute paths."""
     found = []

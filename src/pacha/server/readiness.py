@@ -6,13 +6,14 @@ changes nothing; what fails in it is a finding.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
 
 from pacha.adapters import sshd
 from pacha.core.errors import PachaError
-from pacha.core.sshd_settings import BAD, WARNING, Account, Finding, findings
+from pacha.core.sshd_settings import BAD, WARNING, Account, Finding, findings, slow_start
 
 _PATIENCE = 20
 
@@ -23,6 +24,7 @@ def readiness(command: str, account: Account, hosts: int) -> list[Finding]:
         Finding(BAD, f"{path} can be written by others: sshd takes no key then", f"chmod go-w {path}")
         for path in sshd.writable_by_others(account)
     ]
+    found += slow_start(account.shell, os.path.exists(f"{account.home}/.bashrc"))
     try:
         settings = sshd.settings(command, account)
     except PachaError as problem:
