@@ -35,6 +35,7 @@ class Marks:
         self.problems: dict[str, str] = {}  # modes that did not take every directory, and why
         self.unmarked: dict[bytes, str] = {}  # watches with a directory that no source took, and why
         self.count = 0
+        self._taking: set[str] = set()  # modes that took a watched directory
         self._awaited: dict[bytes, list[bytes]] = {}  # marked parent -> watches that come or go in it
 
     def configure(self, config: Config, rules: Rules) -> None:
@@ -45,7 +46,8 @@ class Marks:
     @property
     def mode(self) -> str:
         """The kind of events of most use here, `polling` where there is none."""
-        return self.sources[0].mode if self.sources else "polling"
+        modes = [source.mode for source in self.sources if source.mode in self._taking or not self.count]
+        return modes[0] if modes else "polling"
 
     def degraded(self) -> list[str]:
         """In words, what is not heard of at once."""
@@ -63,6 +65,7 @@ class Marks:
         self.unmarked.clear()
         self.problems.clear()
         self._awaited.clear()
+        self._taking.clear()
         self.count = 0
         for watch in self._rules.watches:
             self._mark_watch(watch)
@@ -140,6 +143,8 @@ class Marks:
                 self.problems[source.mode] = reason
             else:
                 self.count += 1
+                if not entries_only:
+                    self._taking.add(source.mode)
                 return
         if not entries_only:
             self.unmarked[self._rules.watch_of(directory.path) or directory.path] = reason
