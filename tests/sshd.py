@@ -46,6 +46,8 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 UseDNS no
 MaxStartups 400
+# Else bash, run by sshd, reads the tester's own ~/.bashrc, whatever that does.
+SetEnv SHLVL=1
 LogLevel VERBOSE
 # bash reads ~/.bashrc for a command that sshd runs: what the developer has there takes time, and must not be killed.
 SetEnv HOME={folder}
@@ -107,10 +109,15 @@ class Sshd:
         """End it and every open session: with SIGKILL nothing of it takes its leave."""
         if self.process is None:
             return
-        sessions = self.sessions()
-        for pid in (self.process.pid, *sessions):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        sessions: set[int] = set()
+        # A session may be about to make another process: look again.
+        for _ in range(3):
+            sessions.update(found := self.sessions())
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            time.sleep(0.01)
+        self.process.send_signal(number)
         self.process.wait(PATIENCE)
         deadline = time.monotonic() + PATIENCE
         while any(map(runs, sessions)) and time.monotonic() < deadline:
