@@ -42,6 +42,7 @@ class Descent(NamedTuple):
     caller: int | None = None  # the uid of whoever called that
     is_caller_near: bool = True  # the next ancestor may tell it
     run: Run | None = None  # the outermost package manager
+    is_whole: bool = True  # every ancestor was there to be looked at
 
     def with_ancestor(self, ancestor: _Ancestor, uid: int) -> Descent:
         """The same, one generation further up; `uid` is the process's own."""
@@ -55,7 +56,7 @@ class Descent(NamedTuple):
             if above not in (None, uid):
                 caller = above
             is_caller_near = is_changer and caller is None
-        return Descent(via, caller, is_caller_near, self.run)
+        return self._replace(via=via, caller=caller, is_caller_near=is_caller_near)
 
 
 class Descents:
@@ -75,6 +76,8 @@ class Descents:
         found = Descent()
         parent: tuple[object, ...] = ()
         for ancestor in _ancestors(status.parent, started):
+            if ancestor is None:
+                return found._replace(is_whole=False)
             if not parent:
                 parent = (*ancestor[:-1], status.uid)
                 known, seen_ns = self._known.get(parent, (None, 0))
@@ -105,18 +108,20 @@ class Descents:
         return run
 
 
-def _ancestors(pid: int, started: int) -> Iterator[_Ancestor]:
-    """From the parent up; it ends where the next one can't be told for certain."""
+def _ancestors(pid: int, started: int) -> Iterator[_Ancestor | None]:
+    """From the parent up; it ends with None where the next one can't be told for certain."""
     for _ in range(_GENERATIONS):
         if pid <= 0:
             return
         try:
             directory = proc.open_process(pid)
         except OSError:
+            yield None
             return
         try:
             stat = proc.stat(directory)
             if stat.started > started:  # the parent has ended, and another process got its number
+                yield None
                 return
             exe = proc.executable(directory) or stat.name
             cmdline = proc.read(directory, b"cmdline") if programs.is_interpreter(exe) else b""
@@ -124,6 +129,7 @@ def _ancestors(pid: int, started: int) -> Iterator[_Ancestor]:
             yield _Ancestor(pid, stat.started, program, cmdline, directory)
             pid, started = stat.parent, stat.started
         except OSError:
+            yield None
             return
         finally:
             os.close(directory)

@@ -112,6 +112,8 @@ class Processes:
             if known is not None and known.is_ended_as(look):
                 return known.who
             who = self._describe(pid, directory, look)
+            if who is None:
+                return None
             self._keep(pid, _Known(directory, look, who, now_ns))
             is_kept = True
             return who
@@ -125,8 +127,10 @@ class Processes:
         if look is None or not (look.exe or look.cmdline):
             return None
         if look.program != known.look.program:
-            known.who = self._describe(pid, known.directory, look)
-            known.look = look
+            who = self._describe(pid, known.directory, look)
+            if who is None:
+                return None
+            known.who, known.look = who, look
         known.seen_ns = now_ns
         self._known[pid] = self._known.pop(pid)
         return known.who
@@ -156,8 +160,11 @@ class Processes:
                 return
             self._drop(pid)
 
-    def _describe(self, pid: int, directory: int, look: proc.Look) -> Who:
-        """Everything else about a process; the look has been taken first, as it is what goes first."""
+    def _describe(self, pid: int, directory: int, look: proc.Look) -> Who | None:
+        """Everything else about a process; the look has been taken first, as it is what goes first.
+
+        None of one of root's where it is not known whether somebody became root for it.
+        """
         login_uid = proc.text(directory, b"loginuid")
         session = proc.text(directory, b"sessionid")
         unit = proc.unit(proc.text(directory, b"cgroup"))
@@ -172,6 +179,8 @@ class Processes:
         descent = self._descents.of(look.status, started)
         if not login and descent.caller is not None:
             login = self._name(descent.caller)
+        if not login and look.status.uid == 0 and not descent.is_whole:
+            return None
         return Who(
             pid=pid,
             user=user,
