@@ -19,10 +19,9 @@ def run(session: Session, options: Namespace) -> int:
 
 def _once(session: Session, options: Namespace) -> int:
     from pacha.cli.printing import capture_exit, captured_object, print_captured
-    from pacha.cli.sent import print_unsent, send, sent_exit
+    from pacha.cli.sent import send_and_tell
     from pacha.ops.capture import Captured, capture
     from pacha.ops.change import open_change
-    from pacha.ui.result import print_object
 
     change = open_change(session.host)
     if change is not None and change["holds"]:
@@ -32,13 +31,7 @@ def _once(session: Session, options: Namespace) -> int:
     session.report.finish()
     if not session.as_json and (done.revision is not None or done.skipped):
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    servers = send(session)
-    code = capture_exit(done) or sent_exit(servers)
-    if session.as_json:
-        print_object({**captured_object(done), "servers": servers}, ok=code == 0)
-    else:
-        print_unsent(servers)
-    return code
+    return send_and_tell(session, capture_exit(done), lambda: captured_object(done))
 
 
 def _stay(session: Session) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.printing import capture_exit, captured_object, print_captured
-from pacha.cli.sent import print_unsent, send, sent_exit
+from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.errors import NotFound
 from pacha.core.names import outermost
 from pacha.ops.capture import capture
-from pacha.ui.result import print_object
 from pacha.ui.text import shown
 
 
@@ -39,10 +38,4 @@ def run(session: Session, options: Namespace) -> int:
     session.report.finish()
     if not session.as_json:
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    servers = send(session)
-    code = capture_exit(done) or sent_exit(servers)
-    if session.as_json:
-        print_object({**captured_object(done), "servers": servers}, ok=code == 0)
-    else:
-        print_unsent(servers)
-    return code
+    return send_and_tell(session, capture_exit(done), lambda: captured_object(done))

@@ -6,10 +6,9 @@ from argparse import ArgumentParser, Namespace
 
 from pacha.agent.wiring import ask_agent
 from pacha.cli.printing import capture_exit, captured_object, print_captured
-from pacha.cli.sent import print_unsent, send, sent_exit
+from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.ops.change import begin, end
-from pacha.ui.result import print_object
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -24,15 +23,8 @@ def run(session: Session, options: Namespace) -> int:
     done = (begin if is_begin else end)(session.host, options.message)
     session.report.finish()
     ask_agent(session.state_path, "flush", seconds=1.0)
-    if session.as_json:
-        servers = send(session)
-        code = capture_exit(done) or sent_exit(servers)
-        print_object({**captured_object(done), "open": is_begin, "servers": servers}, ok=code == 0)
-        return code
-    if done.revision is not None or done.skipped or not is_begin:
+    if not session.as_json and (done.revision is not None or done.skipped or not is_begin):
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    if is_begin and not options.quiet:
+    if is_begin and not session.as_json and not options.quiet:
         print("the change is open: pacha change end captures it as one revision")
-    servers = send(session)
-    print_unsent(servers)
-    return capture_exit(done) or sent_exit(servers)
+    return send_and_tell(session, capture_exit(done), lambda: {**captured_object(done), "open": is_begin})

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pacha.core.changes import Change
 from pacha.core.tracked import Skipped
 from pacha.ops.capture import Captured
 from pacha.ops.told import change_objects, path_object, skipped_objects
 from pacha.ui.text import CHANGE_COLOURS, paint, plural, shown, use_colour
+
+if TYPE_CHECKING:
+    from pacha.cli.session import Session
 
 _SHOWN_AT_MOST = 20
 BUT_NORMALIZED = ", but for volatile lines ([[normalize]])"
@@ -29,6 +32,12 @@ def captured_object(captured: Captured) -> dict[str, Any]:
         "normalized": [path_object(path) for path in captured.normalized],
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in captured.hooks],
     }
+
+
+def watching_object(session: Session, captured: Captured) -> dict[str, Any]:
+    """The same, and all that is watched from now on."""
+    watches = [path_object(path) for path in session.host.config.watch]
+    return {**captured_object(captured), "watches": watches}
 
 
 def capture_exit(captured: Captured) -> int:

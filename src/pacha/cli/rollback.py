@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
-from pacha.cli.sent import print_unsent, send, sent_exit
+from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.errors import Refused, UsageError
 from pacha.core.plan import Step
@@ -65,12 +65,11 @@ def run(session: Session, options: Namespace) -> int:
         raise Refused("not done: nothing was changed")
     if done.planned.steps and not options.dry_run and not session.as_json:
         _print_outcome(session, done)
-    servers = [] if options.dry_run else send(session)
-    code = _code(done, options.dry_run) or sent_exit(servers)
+    code = _code(done, options.dry_run)
+    if not options.dry_run:
+        return send_and_tell(session, code, lambda: _object(done, dry_run=False))
     if session.as_json:
-        print_object({**_object(done, options.dry_run), "servers": servers}, ok=code == 0)
-    else:
-        print_unsent(servers)
+        print_object({**_object(done, dry_run=True), "servers": []}, ok=code == 0)
     return code
 
 

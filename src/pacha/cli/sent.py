@@ -7,9 +7,11 @@ becomes of it, the revision is stored here: that it did not arrive is exit 3, ne
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pacha.core.errors import Interrupted
+from pacha.ui.result import print_object
 from pacha.ui.text import plural, printable
 
 if TYPE_CHECKING:
@@ -17,6 +19,20 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 _NEARLY_FULL = 0.8
+
+
+def send_and_tell(session: Session, code: int, values: Callable[[], dict[str, Any]]) -> int:
+    """The end of a verb: send, and print the verb's own `values` as the one object, or what did not arrive.
+
+    The verb's exit code, else that of the sending.
+    """
+    servers = send(session)
+    code = code or sent_exit(servers)
+    if session.as_json:
+        print_object({**values(), "servers": servers}, ok=code == 0)
+    else:
+        print_unsent(servers)
+    return code
 
 
 def send(session: Session) -> list[dict[str, Any]]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.printing import capture_exit, captured_object, print_skipped
-from pacha.cli.sent import print_unsent, send, sent_exit
+from pacha.cli.printing import capture_exit, print_skipped, watching_object
+from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
-from pacha.ops.told import path_object
 from pacha.ops.watch import unwatch
-from pacha.ui.result import print_object
 from pacha.ui.text import shown
 
 
@@ -26,12 +24,6 @@ def run(session: Session, options: Namespace) -> int:
         for path in () if options.quiet else done.paths:
             print(f"no longer watching {shown(path)}; its history stays")
         print_skipped(done.captured.skipped)
-    servers = send(session)
-    code = capture_exit(done.captured) or sent_exit(servers)
-    if session.as_json:
-        watches = [path_object(path) for path in session.host.config.watch]
-        values = {**captured_object(done.captured), "watches": watches, "servers": servers}
-        print_object(values, ok=code == 0)
-    else:
-        print_unsent(servers)
-    return code
+    return send_and_tell(
+        session, capture_exit(done.captured), lambda: watching_object(session, done.captured)
+    )
