@@ -85,16 +85,15 @@ def test_without_sudo_it_is_who_logged_in_or_the_account() -> None:
 def test_an_account_without_a_name_is_its_number() -> None:
     if Path("/proc/self/loginuid").exists() and int(Path("/proc/self/loginuid").read_text()) != 0xFFFFFFFF:
         pytest.skip("somebody has logged in")
-    "imported while that may be done".encode("ascii")
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setresuid(54_321, 54_321, 54_321)
-            os.write(write, machine.person().encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 100) == b"54321"
-    os.close(read)
-    os.close(write)
+    script = """
+import codecs, os
+from pacha.adapters import machine
+codecs.lookup("ascii"), machine.person()  # imported while the interpreter may still be read
+os.setresuid(54_321, 54_321, 54_321)
+print(machine.person())
+"""
+    kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "54321\n"
