@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
 from tests.command import Pacha
 from tests.oracle import compare, save_twin, wipe
 from tests.property.worlds import Node, Tree, build, trees, watching
@@ -107,6 +108,38 @@ def test_what_was_never_captured_is_captured_before_it_goes(one: Tree, other: Tr
             back(host, live, kept.id)
             same(place / "other", live)
         assert host.store.verify() == []
+
+
+@few
+@given(trees(), trees(), st.integers(1, 4))
+def test_what_is_captured_in_parts_is_in_the_end_all_of_it(one: Tree, other: Tree, at_most: int) -> None:
+    with scratch() as place, watching(place) as (host, live):
+        for tree in (one, other):
+            build(live, tree)
+            parts = [capture(host, cause="test", at_most=at_most)]
+            while parts[-1].is_partial:
+                assert len(parts) < 100, "it does not get on"
+                parts.append(capture(host, cause="test", at_most=at_most))
+        save_twin(live, place / "other")
+        assert capture(host, cause="test").revision is None
+        newest = next(iter(host.store.history())).id
+        wipe(live)
+        done = back(host, live, newest)
+        assert [result for result in done.results if not result.ok] == []
+        same(place / "other", live)
+
+
+def test_what_a_part_lacks_is_not_absent_in_it(arena: Path) -> None:
+    with watching(arena) as (host, live):
+        for name in ("a", "b", "c"):
+            (live / name).mkdir(parents=True)
+            (live / name / "file").write_text("kept\n")
+        part = capture(host, cause="test", at_most=1)
+        assert part.is_partial
+        assert part.revision
+        save_twin(live, arena / "twin")
+        back(host, live, part.revision)
+        same(arena / "twin", live)
 
 
 @pytest.mark.parametrize("seed", range(3))

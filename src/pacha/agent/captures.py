@@ -21,6 +21,8 @@ from pacha.ops.tip import last_of, tip_of
 
 # More changes than this are one revision by nobody known: they came while no agent ran.
 NAMED_AT_MOST = 1_000
+# A capture's memory is that of its entries, so a storm's become several revisions.
+ENTRIES_AT_MOST = 20_000
 _CAUSE = "agent"
 _TOLD_AT_MOST = 100
 
@@ -53,8 +55,9 @@ def _answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
             return {**_look(host), "status": _status(host)}
         origin = Origin(request["author"], tuple(request["who"]))
         done = capture(
-            host, request["paths"], cause=request["cause"], message=request["message"], origin=origin
-        )
+            host, request["paths"], cause=request["cause"], message=request["message"], origin=origin,
+            at_most=ENTRIES_AT_MOST,
+        )  # fmt: skip
         return {**_told(host, done), "status": _status(host)}
     except PachaError as problem:
         error = {"kind": problem.kind, "message": str(problem), "hint": problem.hint}
@@ -68,7 +71,7 @@ def _look(host: Host) -> dict[str, Any]:
     with host.lock, on_failure(host, _CAUSE), closing(host.new_spool()) as spool:
         heal(host)
         tip_of(host)
-        difference = look(host, None, spool)
+        difference = look(host, None, spool, at_most=ENTRIES_AT_MOST)
         if 0 < len(difference.changes) <= NAMED_AT_MOST and host.index.get("rules") == host.rules.render():
             note(host, difference)
             return {"found": [change.path for change in difference.changes], **_later(difference)}
@@ -83,6 +86,8 @@ def _status(host: Host) -> dict[str, Any]:
 
 def _told(host: Host, done: Captured) -> dict[str, Any]:
     last = last_of(host) if done.revision is not None else None
+    if len(done.changes) > NAMED_AT_MOST:
+        host.store.close()  # Mercurial keeps much of what it has read: the next request gets a new one
     made = {}
     if last is not None:
         made = {
@@ -98,4 +103,4 @@ def _told(host: Host, done: Captured) -> dict[str, Any]:
 
 def _later(seen: Any) -> dict[str, Any]:
     unstable = [item.path for item in seen.skipped if item.reason.startswith("unstable")]
-    return {"deferred": list(seen.deferred), "unstable": unstable}
+    return {"deferred": list(seen.deferred), "unstable": unstable, "is_partial": seen.is_partial}

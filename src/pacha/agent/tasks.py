@@ -167,7 +167,9 @@ class Tasks:
         for path in answer.get("found", ()):
             if path not in waiting:  # else it waits with its author
                 batch.add(path, None, now_ns)
-        if request is not None and "look" in request:
+        if request is not None and answer.get("is_partial"):
+            self._go_on(request)
+        elif request is not None and "look" in request:
             self.has_looked = not self._wants_look
             self._refused.clear()
         elif request is not None:
@@ -186,6 +188,13 @@ class Tasks:
                 author=answer["author"],
                 paths=" ".join(map(shown, answer["changed"])),
             )
+
+    def _go_on(self, request: Request) -> None:
+        """A part of it is done: ask for the rest before anything else."""
+        if request["group"] is None:
+            self._wants_look = True
+        else:
+            self._groups.insert(0, request["group"])
 
     def failed(self, problem: Mapping[str, Any], batch: Batch, now_ns: int) -> None:
         """The worker could not do it."""

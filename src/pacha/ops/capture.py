@@ -42,6 +42,7 @@ class Captured(NamedTuple):
     deferred: list[bytes]
     hooks: list[Ran]
     normalized: Sequence[bytes] = ()  # what differs in lines only that `[[normalize]]` drops
+    is_partial: bool = False  # there may be more to capture
 
 
 class Difference(NamedTuple):
@@ -59,6 +60,7 @@ class Difference(NamedTuple):
     spool: Spool | None  # where the new contents are
     normalized: Sequence[bytes] = ()  # differ in dropped lines only: neither changed nor as they are stored
     normals: Mapping[bytes, Normal | None] = MappingProxyType({})  # for the index, with the rows
+    is_partial: bool = False  # the look stopped before it had seen everything
 
 
 # What brings files back records what was there, and what is there then, to the last line.
@@ -75,13 +77,14 @@ def look(
     *,
     trusting: bool = True,
     exact: bool = False,
+    at_most: int | None = None,
 ) -> Difference:
     """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing.
 
     Not `trusting`, every entry is read again, whatever its status says. `exact`, lines that `[[normalize]]`
-    drops count as all others.
+    drops count as all others. With about `at_most` findings it stops.
     """
-    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting, exact=exact)
+    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting, exact=exact, at_most=at_most)
     scope = host.rules.watches if paths is None else tuple(paths)
     scan.run(scope)
     if paths is None and host.index.get("rules") != host.rules.render():
@@ -100,7 +103,12 @@ def look(
     changes = merge((found.path, found.row and found.row.line, found.entry) for found in changed)
     refreshed += [row for finding in volatile.values() if (row := volatile_row(finding)) is not None]
     found = Difference(changed, refreshed, changes, scan.skipped, scan.deferred, scope, touched, spool)
-    return found._replace(normalized=sorted(volatile), normals=normals(host, volatile.values(), changed))
+    return found._replace(
+        normalized=sorted(volatile),
+        normals=normals(host, volatile.values(), changed),
+        is_partial=scan.is_cut,
+        scope=() if scan.is_cut else scope,
+    )
 
 
 class Origin(NamedTuple):
@@ -118,11 +126,14 @@ def capture(
     message: str = "",
     unpaced: Iterable[bytes] | None = (),
     origin: Origin | None = None,
+    at_most: int | None = None,
 ) -> Captured:
     """Heal what was left behind, then `record`: what the verbs and the agent call."""
     with host.lock, on_failure(host, cause):
         heal(host)
-        return record(host, paths, cause=cause, message=message, unpaced=unpaced, origin=origin)
+        return record(
+            host, paths, cause=cause, message=message, unpaced=unpaced, origin=origin, at_most=at_most
+        )
 
 
 def record(  # noqa: PLR0913 - one name for each thing that a revision says
@@ -136,22 +147,24 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
     origin: Origin | None = None,
     seen: Difference | None = None,
     known: Known = MappingProxyType({}),
+    at_most: int | None = None,
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
     `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and
     are kept with the revision. `seen` is a look at these paths of a moment ago, contents kept. What is as
-    `known` is not stored again. Raise HookFailed where a pre-capture hook says no, Refused where admission
-    does.
+    `known` is not stored again. Of more than about `at_most` entries a part is recorded, in whole
+    directories: ask again for the rest. Raise HookFailed where a pre-capture hook says no, Refused where
+    admission does.
     """
     with host.lock:
         tip = tip_of(host)
         spool = host.new_spool()
         try:
-            difference = seen or look(host, paths, spool, unpaced, exact=cause in EXACT)
+            difference = seen or look(host, paths, spool, unpaced, exact=cause in EXACT, at_most=at_most)
             if not difference.changes:
                 _remember(host, difference, {})
-                return Captured(None, [], difference.skipped, difference.deferred, [], difference.normalized)
+                return _captured(None, difference, [])
             origin = origin or Origin(host.author, ())
             told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
             hooks = run_hooks(
@@ -172,8 +185,12 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
         if result.exit != 0:
             host.report.note(f"the hook {result.name} failed (exit {result.exit})")
     hooks += after
+    return _captured(revision, difference, hooks)
+
+
+def _captured(revision: str | None, seen: Difference, hooks: list[Ran]) -> Captured:
     return Captured(
-        revision, difference.changes, difference.skipped, difference.deferred, hooks, difference.normalized
+        revision, seen.changes, seen.skipped, seen.deferred, hooks, seen.normalized, seen.is_partial
     )
 
 
@@ -205,15 +222,15 @@ def _commit(
         if finding.data and finding.entry and known.get(finding.path, (None,))[0] == finding.entry.sha256
     }
     texts = _texts(host, difference)
-    rules = host.rules.render()
-    if host.index.get("rules") != rules:
+    # A part is recorded under the rules as they were: what they newly cover and it lacks is not absent in it.
+    rules = b"" if difference.is_partial else host.rules.render()
+    if rules and host.index.get("rules") != rules:
         texts[RULES] = rules
     sizes = _sizes(contents, texts, removed)
-    now = host.now_ns()
     last = last_of(host)
     seq = last.stamp.seq + 1 if last else 1
     kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
-    stamp = Stamp(host.name, host.machine, seq, now, clean_text(cause), origin.who, kept)
+    stamp = Stamp(host.name, host.machine, seq, host.now_ns(), clean_text(cause), origin.who, kept)
     reasons = judge(
         Proposal([tip] if tip else [], "default", stamp, sizes),
         host=host.name,
@@ -243,7 +260,7 @@ def _commit(
         "machine": place_of(host),
         "tip": node.encode(),
         "changelog": host.store.signature(),
-        "rules": rules,
+        **({"rules": rules} if rules else {}),
         "last": made.dump(),
     }
     _remember(host, difference, values)

@@ -87,7 +87,7 @@ def make_plan(host: Host, scope: Sequence[bytes], target: Revision, live: Live) 
     for path in scope:
         desired.update(entries_at(host, target.position, path))
     text = rules_at(host, target.position)
-    then = Rules.parse(text) if text else host.rules
+    then = Rules.parse(text) if text else Rules(())  # nothing counts as absent in a part of a first capture
 
     def is_meant(path: bytes) -> bool:
         """Pacha's own configuration goes back only when it is named."""

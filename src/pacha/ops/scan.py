@@ -70,15 +70,19 @@ class Scan:
         unpaced: Iterable[bytes] | None = (),
         trusting: bool = True,
         exact: bool = False,
+        at_most: int | None = None,
     ) -> None:
         """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too
         often; None: all are. Not `trusting`, what the index knows of an entry's status counts for nothing.
-        `exact`, no content is compared by the lines that count.
+        `exact`, no content is compared by the lines that count. With `at_most` findings the pass stops at the
+        end of a directory: `is_cut` says that there may be more.
         """
         self.findings: list[Finding] = []
         self.skipped: list[Skipped] = []
         self.deferred: list[bytes] = []
         self.count = 0
+        self.is_cut = False
+        self._room = at_most
         self._host = host
         self._spool = spool
         self._trusting = trusting
@@ -104,6 +108,8 @@ class Scan:
     def run(self, paths: Sequence[bytes]) -> None:
         """Look at each path, which must be tracked, and everything below it."""
         for path in outermost(paths):
+            if self._is_full():
+                break
             mount = self._mount_above(path)
             if mount is not None:
                 self._keep(mount, MOUNTED, failed=False)
@@ -166,6 +172,8 @@ class Scan:
     def sweep_untracked(self) -> None:
         """After the rules have changed: what no watch covers any more goes from the store."""
         for directory in self._host.index.directories(b"/"):
+            if self._is_full():
+                return
             for row in self._host.index.rows(directory).values():
                 if self._host.rules.watch_of(join(directory, row.name)) is None:
                     self._gone(row)
@@ -180,7 +188,7 @@ class Scan:
     def _walk(self, top: bytes) -> None:
         """Directories from a stack, not by recursion: depth costs neither descriptors nor Python's stack."""
         pending: list[tuple[bytes, int | None]] = [(top, None)]
-        while pending:
+        while pending and not self._is_full():
             path, device = pending.pop()
             try:
                 with self._host.tree.directory(path) as directory:
@@ -285,7 +293,7 @@ class Scan:
             row is None or (data is not None and not (compared and compared.is_same))
         ):
             self._host.store.prepare()  # there will be a revision: let Mercurial start while the scan goes on
-        self.findings.append(Finding(directory, name, row, entry, signature, inode, is_link, data, compared))
+        self._add(Finding(directory, name, row, entry, signature, inode, is_link, data, compared))
 
     def _is_as_known(self, row: Row | None, status: stat_result) -> bool:
         return self._trusting and row is not None and row.signature == _packed(status)
@@ -298,7 +306,7 @@ class Scan:
 
     def _gone(self, row: Row | None) -> None:
         if row is not None:
-            self.findings.append(Finding(row.directory, row.name, row, None))
+            self._add(Finding(row.directory, row.name, row, None))
 
     def _keep(self, path: bytes, reason: str, failed: bool = True) -> None:
         self.skipped.append(Skipped(path, reason, failed))
@@ -307,10 +315,23 @@ class Scan:
     def _sweep(self, top: bytes) -> None:
         """Directories that the index has at or below `top` and the walk has not met are gone."""
         for directory in self._host.index.directories(top):
+            if self._is_full():
+                return  # nor has the walk met all that is there
             if directory in self._visited or any(is_below(directory, kept) for kept in self._kept):
                 continue
             for row in self._host.index.rows(directory).values():
                 self._gone(row)
+
+    def _is_full(self) -> bool:
+        """Whether to stop here."""
+        self.is_cut = self._room is not None and self._room <= 0
+        return self.is_cut
+
+    def _add(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        # What differs in dropped lines only is found by every pass: if counted, no pass would get beyond it.
+        if self._room is not None and not (finding.compared and finding.compared.is_same):
+            self._room -= 1
 
     def _counted(self) -> None:
         self.count += 1
