@@ -22,7 +22,7 @@ from pacha.ops.tip import last_of, tip_of
 # More changes than this are one revision by nobody known: they came while no agent ran.
 NAMED_AT_MOST = 1_000
 # A capture's memory is that of its entries, so a storm's become several revisions.
-ENTRIES_AT_MOST = 20_000
+ENTRIES_AT_MOST = 40_000
 _CAUSE = "agent"
 _TOLD_AT_MOST = 100
 
