@@ -74,12 +74,16 @@ def test_it_tells_what_it_has(server: Hub, place: Path) -> None:
     assert after["used"] > before["used"]  # type: ignore[operator]
 
 
-def test_only_the_store_is_in_its_folder(server: Hub) -> None:
-    assert [path.name for path in server.store("web1").iterdir()] == [".hg"]
-    assert sorted(path.name for path in (server.place / "hosts").iterdir()) == ["web1", "web2"]
-    assert sorted(path.name for path in Path(server.registry.folder("web1")).iterdir()) == [
-        "lock", "record.json", "seen.json", "sessions",
-    ]  # fmt: skip
+def test_only_the_store_is_in_its_folder(tmp_path: Path) -> None:
+    with hub(tmp_path / "hub") as server:
+        for name in ("web1", "web2"):
+            key, client = server.add(name), Client(tmp_path / name, name)
+            assert server.push(key, client.store, name).returncode == 0
+        assert [path.name for path in server.store("web1").iterdir()] == [".hg"]
+        assert sorted(path.name for path in (server.place / "hosts").iterdir()) == ["web1", "web2"]
+        assert sorted(path.name for path in Path(server.registry.folder("web1")).iterdir()) == [
+            "lock", "record.json", "seen.json", "sessions",
+        ]  # fmt: skip
 
 
 def test_a_session_that_is_told_to_end_leaves_in_order(server: Hub) -> None:
