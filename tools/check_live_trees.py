@@ -23,6 +23,7 @@ OWN_FILES = {
     "adapters/config_file.py": "pacha.toml",
     "adapters/control.py": "the agent's socket",
     "adapters/events/": "/proc; a directory is only found again by its handle, never read",
+    "adapters/disk.py": "whole files in the state folder",
     "adapters/environment.py": "the hooks directory, looked at",
     "adapters/hg/": "the store",
     "adapters/hooks.py": "the hooks directory",

@@ -11,6 +11,8 @@ import ctypes
 import os
 import shutil
 
+from pacha.adapters.disk import sync_folder
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _BUILT = b".new"
 
@@ -33,13 +35,13 @@ class Archive:
         """Put what was built in the place of the store in use; where the old one is now."""
         place = built.removesuffix(_BUILT)
         os.rename(built, place)
-        _sync(self._folder)
+        sync_folder(self._folder)
         if os.path.exists(store):
             _exchange(place, store)
         else:
             os.rename(place, store)
-        _sync(self._folder)
-        _sync(os.path.dirname(store))
+        sync_folder(self._folder)
+        sync_folder(os.path.dirname(store))
         return place
 
     def drop(self, built: bytes) -> None:
@@ -52,11 +54,3 @@ def _exchange(one: bytes, other: bytes) -> None:
     if libc.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), other)
-
-
-def _sync(folder: bytes) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

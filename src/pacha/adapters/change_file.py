@@ -9,6 +9,8 @@ import json
 import os
 from typing import Any
 
+from pacha.adapters import disk
+
 
 class ChangeFile:
     """The file at `path`."""
@@ -30,11 +32,7 @@ class ChangeFile:
 
     def write(self, words: dict[str, Any]) -> None:
         """Open the change, lastingly."""
-        with open(self._path + ".new", "w", encoding="utf-8") as handle:
-            json.dump(words, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.rename(self._path + ".new", self._path)
+        disk.replace(self._path, json.dumps(words).encode())
 
     def remove(self) -> None:
         """Close it."""

@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pacha.adapters import disk
 from pacha.core.entry import parse_entry, render_entry
 from pacha.core.names import escape_all, unescape
 from pacha.core.tracked import Blob, Recorded
@@ -67,7 +68,7 @@ class Journal:
         self.steps = list(steps)
         lines = [json.dumps(self.header), *(json.dumps(_dumped(step)) for step in self.steps)]
         self._write("plan", "\n".join([*lines, ""]), durably=True)
-        _sync(os.path.dirname(self._folder))
+        disk.sync_folder(os.path.dirname(self._folder))
 
     def mark_applied(self) -> None:
         """Everything was done. Lost in a power cut, it costs a note that the operation was interrupted."""
@@ -85,16 +86,7 @@ class Journal:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, name: str, text: str, *, durably: bool) -> None:
-        path = os.path.join(self._folder, name)
-        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            if durably:
-                os.fsync(descriptor)
-        os.rename(path + ".new", path)
-        if durably:
-            _sync(self._folder)
+        disk.replace(os.path.join(self._folder, name), text.encode(), durable=durably)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -146,14 +138,6 @@ class Journals:
         for name in sorted(os.listdir(self._folder)) if self.any() else []:
             journal = Journal(os.path.join(self._folder, name))
             yield journal, journal.load()
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _dumped(step: Recorded) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 
+from pacha.adapters import disk
 from pacha.core.errors import Failed, UsageError
 from pacha.core.ssh_command import is_joined
 
@@ -49,15 +50,7 @@ def read_named(path: str) -> str:
 
 def write_pins(state: str, text: str) -> None:
     """Replace the pinned host keys, on the disk when this returns."""
-    path = pins_path(state)
-    temporary = f"{path}.{os.getpid()}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(file, text.encode("utf-8", "surrogateescape"))
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.rename(temporary, path)
+    disk.replace(pins_path(state), text.encode("utf-8", "surrogateescape"))
 
 
 def make_key(state: str, comment: str) -> tuple[str, bool]:

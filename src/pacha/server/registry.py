@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from pacha.adapters import disk
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Busy, Failed, NotFound, Refused
@@ -98,7 +99,7 @@ class Registry:
         folder = self.folder(record.name)
         with suppress(FileExistsError):
             os.mkdir(folder, 0o700)
-            _sync(self.path)
+            disk.sync_folder(self.path)
         _write(self._record(record.name), record._asdict())
 
     def set_machine(self, name: str, machine: str) -> None:
@@ -109,7 +110,7 @@ class Registry:
         """From now on there is no such host, though what is known of it is still there."""
         with suppress(FileNotFoundError):
             os.unlink(self._record(name))
-            _sync(self.folder(name))
+            disk.sync_folder(self.folder(name))
 
     def forget(self, name: str) -> None:
         """Remove what is known of a host, but for its history."""
@@ -255,7 +256,7 @@ class Registry:
             aside = os.path.join(self.hosts, _ARCHIVE, os.fsencode(f"{name}@{stamp}{more}"))
             if not os.path.lexists(aside):
                 os.rename(store, aside)
-                _sync(self.hosts)
+                disk.sync_folder(self.hosts)
                 return aside
         raise Failed(f"{os.fsdecode(self.hosts)}/.archive is full of {name}@{stamp}")
 
@@ -274,7 +275,7 @@ class Registry:
         for path in (self.store(name), *self.archived(name)):
             if os.path.lexists(path):
                 shutil.rmtree(path)
-        _sync(self.hosts)
+        disk.sync_folder(self.hosts)
 
     # -- paths ---------------------------------------------------------------------------------------
 
@@ -312,23 +313,4 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _write(path: str, values: dict[str, Any], durable: bool = True) -> None:
-    """Replace a file whole: who reads it sees the old one or the new."""
-    temporary = f"{path}.{os.getpid()}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(file, json.dumps(values, sort_keys=True).encode() + b"\n")
-        if durable:
-            os.fsync(file)
-    finally:
-        os.close(file)
-    os.rename(temporary, path)
-    if durable:
-        _sync(os.path.dirname(path))
-
-
-def _sync(path: str | bytes) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    disk.replace(path, json.dumps(values, sort_keys=True).encode() + b"\n", durable=durable)
