@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from pacha.adapters.lock import Lock
+from pacha.adapters.lock import Lock, is_held, open_lock, try_lock
 from pacha.core.errors import Busy, ReadOnly
 
 # A process that takes the lock, says so, and holds it until its standard input ends. With a child that inherits the
 # lock, that child is told by its number.
 HOLDER = """
 import subprocess, sys
-from pacha.adapters.lock import Lock
+from pacha.adapters.lock import Lock, is_held, open_lock, try_lock
 lock = Lock(sys.argv[1], "capture")
 with lock:
     child = None
@@ -190,3 +190,31 @@ def test_a_long_verb_is_followed_by_a_short_one(tmp_path: Path) -> None:
         pass
     with Lock(str(path), "log"):
         assert path.read_text() == f"{os.getpid()} pacha log\n"
+
+
+def test_who_looks_sees_whether_it_is_held_and_takes_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    mine = open_lock(path)
+    assert not is_held(path)
+    assert try_lock(mine)
+    assert is_held(path)
+    other = open_lock(path)
+    assert not try_lock(other)
+    os.close(mine)
+    assert not is_held(path)
+    assert try_lock(other)
+    os.close(other)
+
+
+def test_what_cannot_be_opened_is_held_by_nobody(tmp_path: Path) -> None:
+    held = open_lock(str(tmp_path / "lock"))
+    assert try_lock(held)
+    (tmp_path / "link").symlink_to("lock")
+    assert [is_held(str(tmp_path / name)) for name in ("link", "missing", "lock/below")] == [
+        False,
+        False,
+        False,
+    ]
+    with pytest.raises(OSError, match="symbolic links"):
+        open_lock(str(tmp_path / "link"))
+    os.close(held)

@@ -1,9 +1,10 @@
-"""Pacha's own lock on a state folder: one writer at a time, let go by the kernel when its holder dies.
+"""Pacha's own locks: a `flock` on a file in a state folder, let go by the kernel when its holder dies.
 
-Called by whatever changes the store, the index or live files. It is a `flock` on `<state>/lock`; the file
-holds the holder's process number and verb for the message that another one gets. The Mercurial child inherits
-the descriptor: where Pacha is killed in the middle of a commit, the lock stays held until the child has
-finished or undone it.
+`Lock` is that on `<state>/lock`, one writer at a time, taken by whatever changes the store, the index or
+live files. It holds the holder's process number and verb for the message that another one gets. The
+Mercurial child inherits the descriptor: where Pacha is killed in the middle of a commit, the lock stays
+held until the child has finished or undone it. The functions are for the agent, and for what a server
+locks.
 """
 
 from __future__ import annotations
@@ -25,28 +26,37 @@ def take_for_good(path: str, otherwise: str) -> int:
     """The descriptor of a lock that is held as long as it is open; Busy, in the words `otherwise`, where
     another has it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    descriptor = open_lock(path)
+    if not try_lock(descriptor):
         os.close(descriptor)
-        raise Busy(otherwise, hint="pacha status tells its process") from None
+        raise Busy(otherwise, hint="pacha status tells its process")
     return descriptor
 
 
 def is_held(path: str) -> bool:
-    """Whether somebody has a lock of `take_for_good`."""
+    """Whether somebody has the lock at `path`; one that cannot be opened is nobody's."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def open_lock(path: str) -> int:
+    """The descriptor of the file at `path`, made where there is none, to be locked; who closes it lets go."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock without waiting; False where another has it."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Lock:
@@ -99,7 +109,7 @@ class Lock:
         if self._descriptor >= 0:
             return
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_lock(self._path)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(
@@ -113,15 +123,11 @@ class Lock:
     def _wait(self) -> None:
         deadline = time.monotonic_ns() + self._patience_ns
         self._patience_ns = self._wait_ns
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic_ns() > deadline:
-                    holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
-                    number, _, verb = holder.partition(" ")
-                    who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
-                    hint = "wait for it to end, then run this again"
-                    raise Busy(f"{who} holds the lock {self._path}", hint=hint) from None
+        while not try_lock(self._descriptor):
+            if time.monotonic_ns() > deadline:
+                holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
+                number, _, verb = holder.partition(" ")
+                who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
+                hint = "wait for it to end, then run this again"
+                raise Busy(f"{who} holds the lock {self._path}", hint=hint)
             time.sleep(_PAUSE)

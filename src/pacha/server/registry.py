@@ -7,7 +7,6 @@ path. It must not read or change a history; `archive` and `purge` move and remov
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from pacha.adapters import disk
+from pacha.adapters.lock import open_lock, try_lock
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Busy, Failed, NotFound, Refused
@@ -150,10 +150,9 @@ class Registry:
     @contextmanager
     def hooking(self, name: str) -> Iterator[bool]:
         """Be the one who runs a host's hooks; False where another does."""
-        path = os.path.join(self.folder(name), "hooks.lock")
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        file = open_lock(os.path.join(self.folder(name), "hooks.lock"))
         try:
-            yield _try_lock(file)
+            yield try_lock(file)
         finally:
             os.close(file)
 
@@ -190,14 +189,13 @@ class Registry:
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Keep everybody else from changing what is known of a host, and its history; Busy where one does."""
-        path = os.path.join(self.folder(name), "lock")
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            file = open_lock(os.path.join(self.folder(name), "lock"))
         except FileNotFoundError:
             raise NotFound(f"there is no host {name} here", hint="pacha host list") from None
         try:
             deadline = time.monotonic() + self._patience
-            while not _try_lock(file):
+            while not try_lock(file):
                 if time.monotonic() > deadline:
                     raise Busy(f"host {name} is being written to", hint="try again in a moment")
                 time.sleep(0.02)
@@ -294,14 +292,6 @@ def _checked(name: str) -> str:
     if not is_host_name(name):
         raise NotFound(f"{name!r} is no name of a host", hint='letters, digits, ".", "_" and "-", at most 64')
     return name
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pacha.adapters.lock import is_held, open_lock
+
 _GRACE = 5.0
 _PAUSE = 0.02
 
@@ -28,7 +30,7 @@ class Sessions:
         """Be one of them."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         path = os.path.join(self._folder, str(os.getpid()))
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        file = open_lock(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -43,7 +45,7 @@ class Sessions:
             names = [name for name in os.listdir(self._folder) if name.isdigit()]
         except FileNotFoundError:
             return []
-        return [int(name) for name in names if self._is_held(name)]
+        return [int(name) for name in names if is_held(os.path.join(self._folder, name))]
 
     def end(self) -> int:
         """End them all with their connections, but not the caller's own; how many there were."""
@@ -60,21 +62,6 @@ class Sessions:
             while set(self.pids()) & set(pids) and time.monotonic() < deadline:
                 time.sleep(_PAUSE)
         return len(pids)
-
-    def _is_held(self, name: str) -> bool:
-        path = os.path.join(self._folder, name)
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(file)
 
 
 def _line_of(pid: int) -> list[int]:
