@@ -260,10 +260,10 @@ class Session:
     @cached_property
     def registry(self) -> Registry:
         """What is known of the hosts that are kept here."""
+        from pacha.core.places import hosts_folder
         from pacha.server.registry import Registry
 
-        hosts = self.config.serve_hosts or os.fsencode(os.path.join(self.state_path, "hosts"))
-        return Registry(self.state_path, hosts)
+        return Registry(self.state_path, hosts_folder(self.config.serve_hosts, self.state_path))
 
     @cached_property
     def serving(self) -> Serving:

@@ -23,5 +23,10 @@ def default_state(is_root: bool, environment: Mapping[str, str]) -> str:
     return (environment.get("XDG_STATE_HOME") or f"{_home(environment)}/.local/state") + "/pacha"
 
 
+def hosts_folder(configured: bytes | None, state: str) -> bytes:
+    """Where a server with this state folder keeps its hosts' histories, `serve.hosts` being `configured`."""
+    return configured or state.encode("utf-8", "surrogateescape") + b"/hosts"
+
+
 def _home(environment: Mapping[str, str]) -> str:
     return environment.get("HOME", "").rstrip("/")

@@ -16,7 +16,7 @@ from pacha.adapters import config_file
 from pacha.adapters import state as state_folder
 from pacha.core.config import Config
 from pacha.core.errors import UsageError
-from pacha.core.places import default_config, default_state
+from pacha.core.places import default_config, default_state, hosts_folder
 from pacha.core.sshd_settings import BAD, Account, Finding
 from pacha.server.hosts import Hosts
 from pacha.server.keys_file import KeysFile
@@ -51,8 +51,7 @@ class Serving:
         if self._config.serve_account is not None and os.geteuid() == 0:
             accounts.become(self._config.serve_account)
         state = self._find_state()
-        hosts = self._config.serve_hosts or os.fsencode(os.path.join(state, "hosts"))
-        return Registry(state, hosts)
+        return Registry(state, hosts_folder(self._config.serve_hosts, state))
 
     @cached_property
     def hosts(self) -> Hosts:
