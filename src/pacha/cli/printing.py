@@ -53,7 +53,8 @@ def print_captured(captured: Captured, *, verbose: bool, quiet: bool) -> None:
     if captured.revision is None:
         print(f"nothing has changed{BUT_NORMALIZED if captured.normalized else ''}")
     else:
-        print(f"{captured.revision}  {plural(len(captured.changes), 'change')}")
+        what = plural(len(captured.changes), "change") if captured.changes else "packages or repositories"
+        print(f"{captured.revision}  {what}")
         print_changes(captured.changes, 0 if verbose else _SHOWN_AT_MOST)
     print_skipped(captured.skipped)
     for path in captured.deferred:

@@ -145,6 +145,7 @@ class Session:
         from pacha.adapters.index import Index
         from pacha.adapters.journal import Journals
         from pacha.adapters.lock import Lock
+        from pacha.adapters.packages.system import System
         from pacha.adapters.spool import Spool
         from pacha.core.maintenance import NAME
         from pacha.ops.host import Host
@@ -153,6 +154,7 @@ class Session:
         lock = Lock(os.path.join(folder, "lock"), self.verb)
         store = Store(os.fsencode(os.path.join(folder, "store")), lock.descriptors)
         index = Index(os.path.join(folder, "index.sqlite"))
+        tree = Tree(config.root)
         self._closing += [store, index]
         return Host(
             name=config.host or machine.host_name(),
@@ -161,7 +163,8 @@ class Session:
             config=config,
             rules=self._rules(config),
             state=folder,
-            tree=Tree(config.root),
+            tree=tree,
+            system=System(tree),
             store=store,
             index=index,
             hooks=self.hooks,

@@ -22,13 +22,14 @@ from pacha.core.revision import Revision, Stamp, clean_author, clean_text
 from pacha.core.rules import RULES
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Blob, Draft, Row, Skipped
+from pacha.ops.facts import NONE, NewFacts, new_facts
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.links import regroup
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.normalize import normals, volatile_among, volatile_row
 from pacha.ops.ports import Spool
-from pacha.ops.scan import Finding, Scan
+from pacha.ops.scan import TOO_LARGE, Finding, Scan
 from pacha.ops.tip import last_of, place_of, tip_of
 from pacha.ops.told import change_objects
 
@@ -60,6 +61,7 @@ class Difference(NamedTuple):
     spool: Spool | None  # where the new contents are
     normalized: Sequence[bytes] = ()  # differ in dropped lines only: neither changed nor as they are stored
     normals: Mapping[bytes, Normal | None] = MappingProxyType({})  # for the index, with the rows
+    facts: NewFacts = NONE
     is_partial: bool = False  # the look stopped before it had seen everything
 
 
@@ -162,8 +164,9 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
         spool = host.new_spool()
         try:
             difference = seen or look(host, paths, spool, unpaced, exact=cause in EXACT, at_most=at_most)
-            if not difference.changes:
-                _remember(host, difference, {})
+            difference = difference._replace(facts=new_facts(host))
+            if not difference.changes and not difference.facts.texts:
+                _remember(host, difference, difference.facts.values)
                 return _captured(None, difference, [])
             origin = origin or Origin(host.author, ())
             told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
@@ -221,16 +224,14 @@ def _commit(
         for finding in difference.changed
         if finding.data and finding.entry and known.get(finding.path, (None,))[0] == finding.entry.sha256
     }
-    texts = _texts(host, difference)
+    texts = {**_texts(host, difference), **difference.facts.texts}
     # A part is recorded under the rules as they were: what they newly cover and it lacks is not absent in it.
     rules = b"" if difference.is_partial else host.rules.render()
     if rules and host.index.get("rules") != rules:
         texts[RULES] = rules
     sizes = _sizes(contents, texts, removed)
     last = last_of(host)
-    seq = last.stamp.seq + 1 if last else 1
-    kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
-    stamp = Stamp(host.name, host.machine, seq, host.now_ns(), clean_text(cause), origin.who, kept)
+    stamp = _stamp(host, last, cause, origin, hooks)
     reasons = judge(
         Proposal([tip] if tip else [], "default", stamp, sizes),
         host=host.name,
@@ -241,7 +242,7 @@ def _commit(
         raise Refused(f"this capture cannot be admitted: {reasons[0]}", hint="pacha doctor says more")
     if not host.store.exists:
         host.store.create()
-    text = clean_text(message) or summarise(cause, difference.changes)
+    text = clean_text(message) or summarise(cause, difference.changes, difference.facts.words)
     present = sorted(path for path, size in sizes.items() if size is not None)
     draft = Draft(clean_author(origin.author), text, stamp, present, sorted(sizes.keys() - present), stored)
     del sizes  # of a first capture they are many
@@ -262,9 +263,16 @@ def _commit(
         "changelog": host.store.signature(),
         **({"rules": rules} if rules else {}),
         "last": made.dump(),
+        **difference.facts.values,
     }
     _remember(host, difference, values)
     return node
+
+
+def _stamp(host: Host, last: Revision | None, cause: str, origin: Origin, hooks: Sequence[Ran]) -> Stamp:
+    seq = last.stamp.seq + 1 if last else 1
+    kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
+    return Stamp(host.name, host.machine, seq, host.now_ns(), clean_text(cause), origin.who, kept)
 
 
 def _contents(changed: Sequence[Finding]) -> tuple[dict[bytes, Blob], list[bytes]]:
@@ -344,12 +352,16 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
     changed = difference.changed
     gone = [(f.directory, f.name) for f in changed if f.entry is None]
     kept = {(f.directory, f.name) for f in changed if f.entry is not None} if gone else set()
+    anew = {f.path for f in changed}
     skipped: dict[bytes, str | None] = {
-        path: None for path in host.index.skipped() if any(is_below(path, top) for top in difference.scope)
+        path: None
+        for path, reason in host.index.skipped().items()
+        if any(is_below(path, top) for top in difference.scope)
+        and (path in anew or not reason.startswith(TOO_LARGE))  # as it was, it had no reason to be told again
     }
     skipped.update((item.path, item.reason) for item in difference.skipped)
     now = host.now_ns()
-    paces = host.index.paces() if values else {}
+    paces = host.index.paces() if changed and values else {}
     noted = {
         f.path: pace.render(pace.note(pace.parse(paces[f.path]) if f.path in paces else None, now))
         for f in difference.changed
@@ -366,8 +378,10 @@ def _remember(host: Host, difference: Difference, values: dict[str, bytes]) -> N
         )
 
 
-def summarise(cause: str, changes: Sequence[Change]) -> str:
-    """A message for who gave none: `modify /etc/hosts`, `capture: 12 changes in /etc`."""
+def summarise(cause: str, changes: Sequence[Change], facts: str = "") -> str:
+    """A message for who gave none: `modify /etc/hosts`, `capture: 12 changes in /etc`; `facts` in words."""
+    if not changes:
+        return clean_text(facts) or "facts of the system"
     verbs = {"added": "add", "modified": "modify", "removed": "remove", "metadata": "change metadata of"}
     first = show_path(changes[0].path)
     prefix = "" if cause == "capture" else f"{cause}: "

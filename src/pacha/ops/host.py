@@ -21,6 +21,7 @@ from pacha.ops.ports import (
     Server,
     Spool,
     Store,
+    System,
     Tree,
 )
 
@@ -68,6 +69,7 @@ class Host:
         rules: Rules,
         state: str,
         tree: Tree,
+        system: System,
         store: Store,
         index: Index,
         hooks: Hooks,
@@ -89,6 +91,7 @@ class Host:
         self.rules = rules
         self.state = state
         self.tree = tree
+        self.system = system
         self.store = store
         self.index = index
         self.hooks = hooks

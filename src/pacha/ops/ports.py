@@ -3,7 +3,8 @@ knowing them.
 
 Used for annotations only. The words of each method are those of the adapter that does the work:
 `adapters/files`, `adapters/hg/store`, `adapters/index`, `adapters/hooks`, `adapters/journal`,
-`adapters/lock`, `adapters/spool`, `adapters/change_file`, `adapters/archive`, `adapters/hg/remote`.
+`adapters/lock`, `adapters/spool`, `adapters/change_file`, `adapters/archive`, `adapters/hg/remote`,
+`adapters/packages/system`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pacha.core.entry import Entry
+from pacha.core.facts import Facts
 from pacha.core.line import Acknowledged, Known
 from pacha.core.normalize import Normal
 from pacha.core.revision import Revision
@@ -160,6 +162,13 @@ class Index(Protocol):
     ) -> None: ...
     def replace(self, rows: Iterable[Row], values: dict[str, bytes]) -> None: ...
     def acknowledge(self, server: Acknowledged) -> None: ...
+
+
+class System(Protocol):
+    """The system below a host's root, and its package managers."""
+
+    def signature(self) -> bytes: ...
+    def facts(self, wanted: Iterable[str], is_tracked: Callable[[bytes], bool]) -> Facts: ...
 
 
 class HookResult(Protocol):

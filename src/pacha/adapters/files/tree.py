@@ -94,7 +94,7 @@ class Tree:
 
     def __init__(self, root: bytes) -> None:
         self.root = root
-        self.accounts = Accounts(root == b"/", self.read_text)
+        self.accounts = Accounts(root == b"/", self.content)
         self._root_descriptor = -1
 
     @property
@@ -126,14 +126,14 @@ class Tree:
         status = self.lstat(path)
         return status is not None and stat.S_ISDIR(status.st_mode)
 
-    def read_text(self, path: bytes) -> bytes:
+    def content(self, path: bytes, at_most: int = _TEXT_AT_MOST) -> bytes:
         """The content of a small file, empty where there is none or it cannot be read."""
         directory, name = split(path)
         try:
             with self.directory(directory) as parent:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 with open(os.open(name, flags, dir_fd=parent.descriptor), "rb") as handle:
-                    return handle.read(_TEXT_AT_MOST)
+                    return handle.read(at_most)
         except OSError:
             return b""
 

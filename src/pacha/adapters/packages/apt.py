@@ -1,0 +1,134 @@
+"""Debian's family: dpkg and apt.
+
+What is installed is read from dpkg's status and apt's extended states, as `apt-mark showmanual` does: 0.1 s
+less than asking it, and it works on any root (apt-mark(8), dpkg(1), deb822(5)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pacha.adapters.packages.family import Root, Wish, paragraphs, text
+from pacha.core.facts import Package
+
+_STATUS = b"/var/lib/dpkg/status"
+_EXTENDED = b"/var/lib/apt/extended_states"
+_LISTS = b"/etc/apt/sources.list.d"
+_GONE = (b"not-installed", b"config-files")
+_QUIETLY = ["-y", "-q", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+_ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
+
+
+class Apt:
+    """dpkg and apt."""
+
+    name = "apt"
+    signs = (_STATUS,)
+    marks = (_STATUS, _EXTENDED, b"/etc/apt/sources.list", _LISTS)
+    repositories = (
+        b"/etc/apt/sources.list",
+        _LISTS,
+        b"/etc/apt/trusted.gpg",
+        b"/etc/apt/trusted.gpg.d",
+        b"/etc/apt/keyrings",
+        b"/etc/apt/preferences",
+        b"/etc/apt/preferences.d",
+        b"/etc/apt/auth.conf",
+        b"/etc/apt/auth.conf.d",
+        b"/etc/apt/apt.conf",
+        b"/etc/apt/apt.conf.d",
+    )
+
+    def installed(self, root: Root) -> dict[bytes, Package]:
+        """What `apt-mark showmanual` and `apt-mark showhold` name."""
+        stanzas = [s for s in paragraphs(root.read(_STATUS)) if _is_there(s)]
+        native = next((s.get(b"Architecture", b"") for s in stanzas if s.get(b"Package") == b"dpkg"), b"")
+        automatic = {
+            _name(s, native)
+            for s in paragraphs(root.read(_EXTENDED))
+            if s.get(b"Auto-Installed") == b"1" and b"Package" in s
+        }
+        found = {}
+        for stanza in stanzas:
+            name = _name(stanza, native)
+            is_held = stanza[b"Status"].startswith(b"hold ")
+            if is_held or name not in automatic:
+                found[name] = Package(stanza.get(b"Version", b""), is_held, name in automatic)
+        return found
+
+    def present(self, root: Root) -> Mapping[bytes, bytes]:
+        """Every package that dpkg has configured, unpacked or half installed."""
+        stanzas = [s for s in paragraphs(root.read(_STATUS)) if _is_there(s)]
+        native = next((s.get(b"Architecture", b"") for s in stanzas if s.get(b"Package") == b"dpkg"), b"")
+        return {_name(stanza, native): stanza.get(b"Version", b"") for stanza in stanzas}
+
+    def keys(self, root: Root) -> list[bytes]:
+        """What a `Signed-By` names outside /etc/apt, unless a keyring package brings it."""
+        lists = [b"/etc/apt/sources.list", *(_LISTS + b"/" + name for name in root.names(_LISTS))]
+        named = {
+            path for one in lists for path in _signers(root.read(one)) if not path.startswith(b"/etc/apt/")
+        }
+        if not named:
+            return []
+        info = b"/var/lib/dpkg/info"
+        keyrings = [name for name in root.names(info) if name.endswith(b".list") and b"keyring" in name]
+        brought = {path for name in keyrings for path in root.read(info + b"/" + name).splitlines()}
+        return sorted(named - brought)
+
+    def refresh(self) -> list[list[str]]:
+        """Finish what was interrupted, then the lists."""
+        return [
+            [*_ENVIRONMENT, "dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+            [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--fix-broken", "install"],
+            [*_ENVIRONMENT, "apt-get", "-q", "update"],
+        ]
+
+    def available(self, root: Root, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """By `apt-cache madison`, whose lines are `package | version | source`."""
+        found: dict[bytes, list[bytes]] = {}
+        if not names:
+            return found
+        for line in root.run(["apt-cache", "madison", *map(text, names)]).splitlines():
+            fields = [field.strip() for field in line.split(b"|")]
+            if (
+                len(fields) == 3
+                and fields[2].endswith(b"Packages")
+                and fields[1] not in found.get(fields[0], ())
+            ):
+                found.setdefault(fields[0], []).append(fields[1])
+        return found
+
+    def install(self, wishes: Sequence[Wish]) -> list[str]:
+        """One apt-get, which may go back to an older version where that was captured."""
+        words = [text(w.name if w.version is None else w.name + b"=" + w.version) for w in wishes]
+        return [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--allow-downgrades", "--allow-change-held-packages",
+                "install", "--", *words]  # fmt: skip
+
+    def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
+        """`apt-mark manual` and `hold`."""
+        manual = [text(name) for name, package in packages.items() if not package.is_automatic]
+        held = [text(name) for name, package in packages.items() if package.is_held]
+        return [["apt-mark", word, *names] for word, names in (("manual", manual), ("hold", held)) if names]
+
+
+def _is_there(stanza: Mapping[bytes, bytes]) -> bool:
+    status = stanza.get(b"Status", b"").split(b" ")
+    return b"Package" in stanza and len(status) == 3 and status[2] not in _GONE
+
+
+def _name(stanza: Mapping[bytes, bytes], native: bytes) -> bytes:
+    """With its architecture where that is a foreign one."""
+    architecture = stanza.get(b"Architecture", b"all")
+    name = stanza[b"Package"]
+    return name if architecture in (b"all", native) or not native else name + b":" + architecture
+
+
+def _signers(lines: bytes) -> list[bytes]:
+    """The key files that a list of sources names, in either of its forms (sources.list(5))."""
+    found = []
+    for line in lines.splitlines():
+        if line.lower().startswith(b"signed-by:"):
+            found += line.partition(b":")[2].split()
+        elif b"signed-by=" in line and not line.lstrip().startswith(b"#"):
+            found += line.partition(b"signed-by=")[2].split(b"]")[0].split()[0].split(b",")
+    return [path for path in found if path.startswith(b"/")]

@@ -1,0 +1,110 @@
+"""What a root's system is and has installed, by whichever family of package managers it has.
+
+Made by `cli/session` for a host's tree, used by `ops/facts` and `ops/rebuild`. Files are read beneath the
+root like all others of it. A capture asks for the signature alone: some ten looks at a status.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+
+from pacha.adapters import inside
+from pacha.adapters.files.tree import Tree
+from pacha.adapters.packages.apk import Apk
+from pacha.adapters.packages.apt import Apt
+from pacha.adapters.packages.family import Family, Unreadable
+from pacha.adapters.packages.pacman import Pacman
+from pacha.adapters.packages.rpm import Dnf, Zypper
+from pacha.core.errors import Failed
+from pacha.core.facts import Facts
+
+FAMILIES: tuple[Family, ...] = (Apt(), Dnf(), Zypper(), Apk(), Pacman())
+_RELEASE = (b"/usr/lib/os-release", b"/etc/os-release")
+_AT_MOST = 200_000_000  # bytes of one package database
+_KEY_AT_MOST = 1_000_000
+_TOLD = {"ID": "id", "VERSION_ID": "version", "PRETTY_NAME": "name"}
+
+
+class System:
+    """The system below a tree's root."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    # -- what a family is given --------------------------------------------------------------------
+
+    def read(self, path: bytes) -> bytes:
+        """A file, empty where there is none."""
+        return self._tree.content(path, _AT_MOST)
+
+    def names(self, path: bytes) -> list[bytes]:
+        """The entries of a directory, none where there is none."""
+        try:
+            with self._tree.directory(path) as directory:
+                return directory.names()
+        except OSError:
+            return []
+
+    def run(self, words: Sequence[str]) -> bytes:
+        """What a command says inside the root; raise Unreadable where it fails."""
+        try:
+            code, said, complained = inside.ask(self._tree.root, words)
+        except OSError as problem:
+            raise Unreadable(f"{words[0]}: {problem.strerror}") from problem
+        if code != 0:
+            last = (complained.strip().splitlines() or [b""])[-1].decode("utf-8", "replace")
+            raise Unreadable(f"{words[0]} ended with {code}: {last}")
+        return said
+
+    # -- facts -------------------------------------------------------------------------------------
+
+    def families(self) -> list[Family]:
+        """Those that are there: one, as a rule."""
+        return [family for family in FAMILIES if any(self._is_there(path) for path in family.signs)]
+
+    def signature(self) -> bytes:
+        """Changes with whatever a package manager does; empty where it is not ours to tell."""
+        if os.geteuid() != 0:
+            return b""
+        marks = dict.fromkeys(path for family in FAMILIES for path in (*family.signs, *family.marks))
+        told = [self._status(path) for path in (*marks, *_RELEASE)]
+        return b"|".join(told) if any(told) else b""
+
+    def facts(self, wanted: Iterable[str], is_tracked: Callable[[bytes], bool]) -> Facts:
+        """What there is to tell now; `is_tracked(path)` says of a key that it is kept as a file already.
+
+        Raise Failed where a package manager does not say.
+        """
+        packages, repositories = {}, {}
+        for family in self.families():
+            try:
+                packages[family.name] = family.installed(self)
+                keys = [key for key in family.keys(self) if not is_tracked(key)]
+            except (Unreadable, ValueError) as problem:
+                words = f"what {family.name} has installed cannot be told: {problem}"
+                raise Failed(words, hint="it stays in the history as it was") from problem
+            repositories.update({key: self._tree.content(key, _KEY_AT_MOST) for key in keys})
+        return Facts(self.release(), packages, tuple(name.encode() for name in wanted), repositories)
+
+    def release(self) -> dict[str, str]:
+        """The system as it names itself (os-release(5)), if it does, and the architecture."""
+        text = next(filter(None, map(self.read, _RELEASE)), b"").decode("utf-8", "replace")
+        pairs = [line.partition("=") for line in text.splitlines()]
+        found = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+        told = {name: found[key] for key, name in _TOLD.items() if found.get(key)}
+        return {**told, "machine": os.uname().machine} if told else {}
+
+    def _is_there(self, path: bytes) -> bool:
+        return bool(self._status(path))
+
+    def _status(self, path: bytes) -> bytes:
+        try:
+            status = self._tree.lstat(path)
+        except OSError:
+            status = None
+        if status is None:
+            return b""
+        size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+        return b"%d:%d:%d:%d" % (status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns)
