@@ -19,6 +19,7 @@ LIVE_TREES = "adapters/files/"
 OWN_FILES = {
     "adapters/archive.py": "stores that were replaced, in the state folder",
     "adapters/account.py": "the home of an account that was just made",
+    "adapters/copies.py": "copies of histories that servers keep, in the state folder",
     "adapters/change_file.py": "the open change, in the state folder",
     "adapters/config_file.py": "pacha.toml",
     "adapters/control.py": "the agent's socket",

@@ -38,7 +38,8 @@ class Hub:
         self.pacha = Pacha.at(place / "hub")
         self.registry = Registry(str(self.pacha.state), os.fsencode(place / "hosts"))
         self.registry.create()
-        self.pacha.config.write_text(f'[serve]\nhosts = "{place}/hosts"\n')
+        keys = self.sshd.authorized_keys
+        self.pacha.config.write_text(f'[serve]\nhosts = "{place}/hosts"\nauthorized_keys = "{keys}"\n')
 
     def add(self, name: str, quota: int = 0, key: str = "") -> Path:
         """Let a host in; its private key."""
@@ -57,6 +58,13 @@ class Hub:
         ]
         words = " ".join(map(str, [*command, "serve", "--host", name]))
         self.sshd.authorize(private, f'restrict,command="{words}"')
+        return private
+
+    def let_read(self, name: str, role: str = "reader") -> Path:
+        """Let somebody in who reads, by the command that an administrator would use; the private key."""
+        private = self.sshd.key(name)
+        public = private.with_name(private.name + ".pub")
+        self.pacha.ok("host", "add", name, "--role", role, "--key", public)
         return private
 
     def store(self, name: str) -> Path:

@@ -62,7 +62,7 @@ def test_it_tells_what_it_has(server: Hub, place: Path) -> None:
 
     before = told()
     assert {**before, "used": 0} == {
-        "protocol": 1, "host": "web2", "tip": "", "seq": 0, "machine": "", "revisions": 0, "used": 0, "quota": 5_000_000,
+        "protocol": 1, "host": "web2", "tip": "", "seq": 0, "machine": "", "revisions": 0, "used": 0, "quota": 5_000_000, "forgotten": 0,
     }  # fmt: skip
     assert server.push(key, client.store, "web2").returncode == 0
     node = StoreCopy(client.store, place / "web2-copy").nodes()[-1]

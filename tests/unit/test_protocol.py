@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from pacha.core.errors import Refused
-from pacha.core.protocol import PROTOCOL, Request, check_protocols, parse_request, request_words
+from pacha.core.protocol import (
+    ADMIN,
+    HOST,
+    PROTOCOL,
+    READER,
+    ROLES,
+    Request,
+    check_protocols,
+    listing_words,
+    parse_request,
+    reading_words,
+    request_words,
+)
 
 MACHINE = "0123456789abcdef" * 2
 
@@ -19,6 +31,33 @@ def test_a_clients_own_words_are_understood() -> None:
 def test_a_stock_mercurial_names_the_keys_own_host() -> None:
     assert parse_request("hg -R web1 serve --stdio", "web1") == Request(None, "")
     assert parse_request("hg -R a.b-C_9 serve --stdio", "a.b-C_9") == Request(None, "")
+
+
+def test_who_reads_names_a_host_and_says_what_for() -> None:
+    for role in (READER, ADMIN):
+        assert parse_request(reading_words("web1"), "laptop", role) == Request(PROTOCOL, "", "web1", "read")
+        assert parse_request("hg -R web1 serve --stdio", "laptop", role) == Request(None, "", "web1", "read")
+        assert parse_request(listing_words(), "laptop", role) == Request(PROTOCOL, "", "", "list")
+    rebuild = reading_words("web1", rebuild=True)
+    assert parse_request(rebuild, "laptop", ADMIN) == Request(PROTOCOL, "", "web1", "rebuild")
+    assert parse_request(rebuild, "web1") == Request(PROTOCOL, "", "web1", "rebuild")
+    assert parse_request(reading_words("web1"), "web1") == Request(PROTOCOL, "", "web1", "read")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "role"),
+    [
+        (request_words(MACHINE), "laptop", READER),
+        (request_words(""), "laptop", ADMIN),
+        (reading_words("web1", rebuild=True), "laptop", READER),
+        (reading_words("web2"), "web1", HOST),
+        (reading_words("web2", rebuild=True), "web1", HOST),
+        (listing_words(), "web1", HOST),
+    ],
+)
+def test_a_role_does_no_more_than_it_may(words: str, name: str, role: str) -> None:
+    with pytest.raises(Refused):
+        parse_request(words, name, role)
 
 
 HOSTILE = [
@@ -45,14 +84,22 @@ HOSTILE = [
     "pacha serve --protocol 1 --machine a\nid", "pacha serve --protocol 1 --machine $(id)",
     "pacha serve --protocol 1 --machine " + "a" * 65, "pacha host add x", "pacha log --host web2",
     "pacha  serve --protocol 1", "PACHA serve --protocol 1", "/usr/bin/pacha serve --protocol 1", "x" * 100_000,
-    "\x1b]0;title\x07", "hg -R web1 serve --stdio\x1b[2J",
+    "\x1b]0;title\x07", "hg -R web1 serve --stdio\x1b[2J", "pacha serve --protocol 1 --read", "pacha serve --protocol 1 --read ",
+    "pacha serve --protocol 1 --read ../web1", "pacha serve --protocol 1 --read -x", "pacha serve --protocol 1 --read web1/x",
+    "pacha serve --protocol 1 --read .archive", "pacha serve --protocol 1 --read web1 web2", "pacha serve --read web1",
+    "pacha serve --protocol 1 --read web1 --machine a", "pacha serve --protocol 1 --read web1 --rebuild --rebuild",
+    "pacha serve --protocol 1 --rebuild", "pacha serve --protocol 1 --list web1", "pacha serve --protocol 1 --list --read web1",
+    "pacha serve --protocol 1 --role admin", "pacha serve --role admin --name x", "pacha serve --protocol 1 --read web1\n",
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("words", HOSTILE)
-def test_everything_else_is_refused_on_one_printable_line(words: str) -> None:
+def test_everything_else_is_refused_on_one_printable_line(words: str, role: str) -> None:
+    if role != HOST and words in ("hg -R web2 serve --stdio", "hg -R WEB1 serve --stdio"):
+        pytest.skip("whoever reads may name any host, and is told then whether there is one")
     with pytest.raises(Refused) as refusal:
-        parse_request(words, "web1")
+        parse_request(words, "web1", role)
     said = str(refusal.value)
     assert said.isprintable()
     assert said.isascii()

@@ -6,14 +6,17 @@ sender has connections of its own.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pacha.adapters import ssh_files
-from pacha.core.errors import Failed
+from pacha.core.config_values import is_host_name
+from pacha.core.errors import Failed, Refused, Unreachable
+from pacha.core.protocol import ADMIN, READER, REFUSED, listing_words
 from pacha.core.ssh_command import split_command, ssh_words
 
 _PATIENCE = 90
@@ -29,7 +32,7 @@ _LOOK = (
     "PreferredAuthentications=none",
     "PubkeyAuthentication=no",
 )
-_REFUSED = "Permission denied"
+_LOCKED_OUT = "Permission denied"
 
 
 class Said(NamedTuple):
@@ -42,13 +45,23 @@ class Said(NamedTuple):
     @property
     def is_locked_out(self) -> bool:
         """Whether the other end lets nobody in by the keys that were shown."""
-        return self.exit == 255 and _REFUSED in self.err
+        return self.exit == 255 and _LOCKED_OUT in self.err
 
     @property
     def last_words(self) -> str:
         """What it said last on standard error, or how it ended."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit {self.exit}"
+
+
+class Listing(NamedTuple):
+    """One history that a server keeps; `tip` is empty where it does not know, and `forgotten` is as in
+    `core/line.Known`.
+    """
+
+    host: str
+    tip: str
+    forgotten: int
 
 
 class Ssh:
@@ -94,6 +107,41 @@ class Ssh:
         key, pins = ssh_files.files_for(self._state, destination)
         command = split_command(self._command) if ask else ssh_words(self._command, key, pins)
         return _run(command, destination, remote, stdin)
+
+    def histories(self, server: str) -> list[Listing]:
+        """The histories that a server lets this key read; what in its answer makes no sense is left out."""
+        try:
+            told = [(one["host"], one["tip"], one["forgotten"]) for one in self._list(server)["hosts"]]
+        except (TypeError, KeyError):
+            told = []
+        return [
+            Listing(host, tip, forgotten)
+            for host, tip, forgotten in told
+            if isinstance(host, str)
+            and is_host_name(host)
+            and isinstance(tip, str)
+            and type(forgotten) is int
+        ]
+
+    def role(self, server: str) -> str:
+        """As what a server lets this key read; Refused where it does not."""
+        role = self._list(server).get("role")
+        if role not in (READER, ADMIN):
+            raise Refused(f"{server}: its answer makes no sense", hint="is it the same version of Pacha?")
+        return str(role)
+
+    def _list(self, server: str) -> dict[str, Any]:
+        said = self.run(server, listing_words())
+        if said.exit != 0:
+            words = said.last_words
+            if words.startswith(REFUSED):
+                raise Refused(f"{server} refuses: {words.removeprefix(REFUSED)}")
+            raise Unreachable(f"{server} cannot be reached: {words}", hint=f"try: ssh {server}")
+        try:
+            told = json.loads(said.out)
+        except ValueError:
+            told = None
+        return told if isinstance(told, dict) else {}
 
     def host_keys(self, destination: str) -> list[str]:
         """What a server shows of itself, as lines of known_hosts; Failed where it cannot be reached."""

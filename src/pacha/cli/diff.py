@@ -11,6 +11,7 @@ from pacha.cli.history import (
     diff_object,
     meant,
     names_of_kinds,
+    opened,
     paths_in,
     print_diffs,
     ready,
@@ -61,8 +62,8 @@ def run(session: Session, options: Namespace) -> int:
 
 
 def _of_another(session: Session, options: Namespace) -> int:
-    """Of a history that is kept here: what the last revision changed, where no R says else."""
-    past = session.kept.past(options.host)
+    """Of a history that a server keeps: what the last revision changed, where no R says else."""
+    past = opened(session, options.host)
     paths = paths_in(session, options.host, options.paths)
     for path in paths:
         if not was_ever_tracked(past, path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from pacha.cli.session import Session
 from pacha.core.changes import kind_words
+from pacha.core.config_values import is_host_name
 from pacha.core.errors import NotFound, UsageError
 from pacha.core.names import is_below
 from pacha.core.quantities import format_when
@@ -27,12 +28,16 @@ from pacha.ui.text import CHANGE_COLOURS, content_line, paint, printable, shown,
 
 def add_host_option(parser: ArgumentParser) -> None:
     """`--host`, which every verb that looks back takes."""
-    parser.add_argument("--host", metavar="H", help="on a server: the history of this host, which it keeps")
+    parser.add_argument("--host", metavar="H", help="the history of this host, as the server keeps it")
 
 
 def opened(session: Session, name: str | None) -> Past:
-    """This host's history, or that of another one which is kept here."""
-    return ready(session.host) if name is None else session.kept.past(name)
+    """This host's history, or that of another one which a server keeps, this one or that of this client."""
+    if name is None:
+        return ready(session.host)
+    if not is_host_name(name):
+        raise UsageError(f"{name!a} is no name of a host", hint="pacha host list, on the server")
+    return session.others.past(name)
 
 
 def paths_in(session: Session, name: str | None, texts: list[str]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""`pacha host add|list|rekey|reset|remove`: the hosts whose histories are kept on this server."""
+"""`pacha host add|list|rekey|reset|remove`: whose histories are kept on this server, and who reads them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pacha.cli.session import Session
 from pacha.core.authorized_keys import PublicKey, parse_key
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Refused, UsageError
+from pacha.core.protocol import HOST, ROLES
 from pacha.core.quantities import parse_duration, parse_size
 from pacha.ui.result import print_object
 from pacha.ui.text import plural, printable
@@ -23,8 +24,14 @@ _KEY = 'a file with its public key, or "-" for standard input'
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="let a host in, and keep its history")
+    add = actions.add_parser("add", help="let a host in, and keep its history; or one who reads")
     add.add_argument("name", metavar="NAME")
+    add.add_argument(
+        "--role",
+        choices=ROLES,
+        default=HOST,
+        help="reader: reads every history; admin: also rebuilds any host",
+    )
     add.add_argument("--key", metavar="FILE", help=_KEY)
     add.add_argument("--ssh", metavar="DESTINATION", help="go there, and do both ends: root@web1")
     add.add_argument("--address", metavar="SERVER", help="with --ssh: how that host reaches this server")
@@ -55,6 +62,10 @@ def run(session: Session, options: Namespace) -> int:
 def _add(session: Session, options: Namespace) -> int:
     if (options.key is None) == (options.ssh is None):
         raise UsageError("how does its key come here?", hint="--key FILE, or --ssh root@HOST to fetch it")
+    if options.role != HOST and (options.ssh is not None or options.quota is not None):
+        option = "--ssh" if options.ssh is not None else "--quota"
+        hint = "pacha host add NAME --role reader --key FILE"
+        raise UsageError(f"{option} is for a host, and not for one who reads", hint=hint)
     if options.ssh is not None:
         from pacha.cli.enrol import enrol
 
@@ -64,12 +75,18 @@ def _add(session: Session, options: Namespace) -> int:
     quota = parse_size(options.quota) if options.quota is not None else 0
     key = _key(options.key)
     hosts = session.serving.hosts
-    is_new = hosts.add(options.name, key, quota=quota, now_ns=time.time_ns())
+    is_new = hosts.add(options.name, key, quota=quota, now_ns=time.time_ns(), role=options.role)
     goes_on = is_new and hosts.registry.has_store(options.name)
-    values = {"host": options.name, "key": key.fingerprint, "added": is_new, "history": goes_on}
-    words = [f"host {options.name} is let in, key {key.fingerprint}"]
+    values = {
+        "host": options.name,
+        "role": options.role,
+        "key": key.fingerprint,
+        "added": is_new,
+        "history": goes_on,
+    }
+    words = [f"{options.role} {options.name} is let in, key {key.fingerprint}"]
     if not is_new:
-        words = [f"host {options.name} was let in before, with this key"]
+        words = [f"{options.role} {options.name} was let in before, with this key"]
     if goes_on:
         words.append(f"it goes on with the history that is here; pacha host reset {options.name} begins anew")
     return _done(session, options, values, words)
@@ -79,7 +96,7 @@ def _rekey(session: Session, options: Namespace) -> int:
     key = _key(options.key)
     ended = session.serving.hosts.rekey(options.name, key)
     values = {"host": options.name, "key": key.fingerprint, "ended": ended}
-    words = [f"host {options.name} has another key now, {key.fingerprint}{_ended(ended)}"]
+    words = [f"{options.name} has another key now, {key.fingerprint}{_ended(ended)}"]
     return _done(session, options, values, words)
 
 
@@ -101,7 +118,7 @@ def _remove(session: Session, options: Namespace) -> int:
             raise Refused("not done: nothing was removed")
     ended = session.serving.hosts.remove(options.name, purge=options.purge)
     values = {"host": options.name, "purged": options.purge, "ended": ended}
-    words = [f"host {options.name} is let in no more{_ended(ended)}"]
+    words = [f"{options.name} is let in no more{_ended(ended)}"]
     if session.serving.registry.has_history(options.name):
         words.append(f"its history stays: pacha log --host {options.name}")
     return _done(session, options, values, words)
@@ -124,7 +141,7 @@ def _list(session: Session, options: Namespace) -> int:
     now = time.time_ns()
     found = session.serving.hosts.listed()
     if silent is not None:
-        found = [one for one in found if not one.removed and now - (one.seen_ns or one.added_ns) > silent]
+        found = [one for one in found if one.is_host and now - (one.seen_ns or one.added_ns) > silent]
     code = 4 if silent is not None and found else 0
     if session.as_json:
         print_object({"hosts": [host_object(one) for one in found]}, ok=code == 0)

@@ -1,5 +1,5 @@
 """`pacha join SERVER`: make this host a client: a key of its own, the server's host key pinned, and the one
-command that lets it in.
+command that lets it in. Or a machine that only reads: which of the two, the server decides.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pacha.cli.exposure import print_exposed
 from pacha.cli.session import Session
 from pacha.core.authorized_keys import PublicKey, parse_key
 from pacha.core.config_values import WrongError, destination
-from pacha.core.errors import Refused, UsageError
+from pacha.core.errors import PachaError, Refused, UsageError
 from pacha.core.host_keys import keys_in, pinned, with_pins
-from pacha.core.protocol import request_words
+from pacha.core.protocol import HOST, request_words
 from pacha.core.shown import printable
 from pacha.ops.exposed import exposed
 from pacha.ops.host import Host
@@ -26,9 +26,10 @@ from pacha.ui.text import paint, use_colour
 
 
 class _LetIn(NamedTuple):
-    """Whether the server lets this host in, and what it says where it does not."""
+    """Whether the server lets this machine in, as what, and what it says where it does not."""
 
     yes: bool
+    role: str = HOST
     words: str = ""
 
 
@@ -70,6 +71,7 @@ def run(session: Session, options: Namespace) -> int:
             "host_keys": [{"kind": pin.kind, "fingerprint": pin.fingerprint} for pin in pins],
             "exposed": [path_object(path) for path in open_files],
             "let_in": let_in.yes,
+            "role": let_in.role if let_in.yes else None,
             "command": None if let_in.yes else command,
         }
         print_object(values)
@@ -143,14 +145,22 @@ def _confirm(session: Session, server: str, name: str, keys: list[PublicKey], op
 
 
 def _try(session: Session, host: Host, server: str) -> _LetIn:
-    """Knock, as the sender will."""
+    """Knock, as the sender will; who is refused so may be let in to read."""
     said = session.ssh.run(server, request_words(host.machine))
     if said.exit == 0:
         return _LetIn(True)
-    return _LetIn(False, "" if said.is_locked_out else said.last_words)
+    if said.is_locked_out:
+        return _LetIn(False)
+    try:
+        return _LetIn(True, session.ssh.role(server))
+    except PachaError:
+        return _LetIn(False, words=said.last_words)
 
 
 def _print_next(server: str, let_in: _LetIn, command: str) -> None:
+    if let_in.role != HOST:
+        _row("joined", f"{server} lets this machine read, as {let_in.role}: pacha log --host NAME")
+        return
     if let_in.yes:
         _row("joined", f"{server} lets this host in: every revision goes there from now on")
         return
@@ -158,3 +168,4 @@ def _print_next(server: str, let_in: _LetIn, command: str) -> None:
         _row("server", printable(let_in.words), "yellow")
     _row("next", f"on the server ({server}), run this once:")
     print(f"\n{command}\n")
+    print("(to read other hosts' histories from here, and send none: --role reader behind it)")

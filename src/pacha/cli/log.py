@@ -42,7 +42,7 @@ def run(session: Session, options: Namespace) -> int:
     default = _ON_TERMINAL if sys.stdout.isatty() and not session.as_json else 0
     limit = default if options.limit is None else options.limit
     since = parse_when(options.since, session.now_ns()) if options.since is not None else None
-    across = options.host is None and session.is_server
+    across = options.host is None and _is_about_all(session)
     lines = (_of_all if across else _of_one)(session, options, limit + 1 if limit else 0, since)
     cut = bool(limit) and len(lines) > limit
     lines = lines[:limit] if cut else lines
@@ -58,6 +58,12 @@ def run(session: Session, options: Namespace) -> int:
     return 0
 
 
+def _is_about_all(session: Session) -> bool:
+    """On a server, or where nothing but reading from one is set up."""
+    config = session.config
+    return session.is_server or bool(config.servers and not config.watch and not session.has_history)
+
+
 def _of_one(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
     past = opened(session, options.host)
     paths = paths_in(session, options.host, options.paths)
@@ -65,7 +71,7 @@ def _of_one(session: Session, options: Namespace, limit: int, since: int | None)
 
 
 def _of_all(session: Session, options: Namespace, limit: int, since: int | None) -> list[Line]:
-    """Everything that this server keeps, and its own history, which it may keep as well."""
+    """Everything that this server keeps, or the servers of this reader, and this machine's own history."""
     from pacha.ops.across import log_across, merged
 
     here = session.look_up(options.paths)
@@ -77,8 +83,8 @@ def _of_all(session: Session, options: Namespace, limit: int, since: int | None)
     pairs = zip(options.paths, here, strict=True)
     paths = [as_it_is(text) if text.startswith("/") else path for text, path in pairs]
     own_name = session.host.name if session.has_history else ""
-    names = [name for name in session.kept.names() if name != own_name]
-    kept = log_across(names, session.kept.past, paths, limit=limit, since_ns=since)
+    names = [name for name in session.others.names() if name != own_name]
+    kept = log_across(names, session.others.past, paths, limit=limit, since_ns=since)
     return merged([own, kept], limit)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from argparse import Namespace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from pacha.adapters.ssh import Ssh
     from pacha.core.config import Config
     from pacha.core.rules import Rules
+    from pacha.ops.fetch import Fetched
     from pacha.ops.host import Host
     from pacha.ops.ports import Server
     from pacha.server.kept import KeptHistories
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
+
+
+_Closed = TypeVar("_Closed")
 
 
 class Session:
@@ -35,7 +39,7 @@ class Session:
         self.verb = verb
         self.as_json = bool(options.json)
         self.report = Report(quiet=bool(options.quiet), as_json=self.as_json)
-        self._closing: list[object] = []
+        self._closing: list[Any] = []
 
     # -- where things are --------------------------------------------------------------------------
 
@@ -181,18 +185,10 @@ class Session:
         )
 
     def _server(self, address: str) -> Server:
-        from pacha.adapters.hg.remote import Remote
-        from pacha.adapters.machine import machine_id
-        from pacha.adapters.ssh_files import files_for
-        from pacha.core.protocol import request_words
-        from pacha.core.ssh_command import ssh_words
+        """A server, as this host sends to it."""
+        from pacha.cli.reaching import sending_to
 
-        key, pins = files_for(self.state_path, address)
-        ssh = ssh_words(os.environ.get("PACHA_SSH") or self.config.ssh, key, pins)
-        words = [*ssh, "--", address, request_words(machine_id())]
-        remote = Remote(address, os.fsencode(os.path.join(self.state_path, "store")), words)
-        self._closing.append(remote)
-        return remote
+        return self.closing(sending_to(self, address))
 
     def _rules(self, config: Config) -> Rules:
         from pacha.core.rules import Rules
@@ -288,10 +284,20 @@ class Session:
         from pacha.server.kept import KeptHistories
 
         if not self.is_server:
-            raise UsageError("this machine is no server", hint="run it on the server that keeps that history")
-        made = KeptHistories(self.serving.registry)
-        self._closing.append(made)
-        return made
+            raise UsageError("this machine is no server", hint="run it there, or: pacha join SERVER")
+        return self.closing(KeptHistories(self.serving.registry))
+
+    @cached_property
+    def fetched(self) -> Fetched:
+        """The histories that the servers of this configuration let this key read."""
+        from pacha.cli.reaching import fetched
+
+        return self.closing(fetched(self))
+
+    @property
+    def others(self) -> KeptHistories | Fetched:
+        """Other hosts' histories: those kept here, else those of the servers that this machine reads."""
+        return self.kept if self.is_server or not self.config.servers else self.fetched
 
     @property
     def has_history(self) -> bool:
@@ -353,11 +359,16 @@ class Session:
             found.append(literal if own else resolved)
         return found
 
+    def closing(self, item: _Closed) -> _Closed:
+        """The same, to be closed with this session."""
+        self._closing.append(item)
+        return item
+
     def close(self) -> None:
         """End the Mercurial child and close the index."""
         self.report.finish()
         for item in self._closing:
-            item.close()  # type: ignore[attr-defined]
+            item.close()
 
 
 def read_text(path: str) -> str:

@@ -21,6 +21,7 @@ class Known(NamedTuple):
     machine: str  # machine-id that the line there belongs to, empty where none is known
     used: int
     quota: int
+    forgotten: int = 0  # when contents last went from the history there; below 0: at this moment
 
 
 class Acknowledged(NamedTuple):

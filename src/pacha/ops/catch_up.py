@@ -14,9 +14,9 @@ from contextlib import closing
 from itertools import takewhile
 
 from pacha.core.errors import Refused
-from pacha.core.names import is_legal
 from pacha.core.revision import Revision
 from pacha.core.tracked import Draft
+from pacha.ops.fetch import check_line
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.ports import Server, Store
@@ -39,7 +39,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
         server.fetch(built, common, tip)
         store = host.open_store(built)
         try:
-            _check(host, server, store, common)
+            check_line(store, host.name, common, server.address)
             with host.lock:
                 heal(host)
                 if (host.store.tip() if host.store.exists else "") != newest:
@@ -68,18 +68,6 @@ def _must_not_concern_others(host: Host, server: Server, common: int) -> None:
             raise Refused(
                 f"{server.address} and {address} have different histories of {host.name}",
                 hint=f"pacha host reset {host.name} on one of them keeps its history aside and begins anew",
-            )
-
-
-def _check(host: Host, server: Server, store: Store, common: int) -> None:
-    """What a server says is not believed: of this host, and with paths that can be restored."""
-    for revision in store.history():
-        if revision.position <= common:
-            return
-        if revision.stamp.host != host.name or not all(map(is_legal, revision.files)):
-            raise Refused(
-                f"{server.address} has a revision of {host.name} that is none: {revision.id}",
-                hint=f"pacha host reset {host.name} on the server keeps its history aside and begins anew",
             )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import resource
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ from pacha.adapters.hooks import Hooks
 from pacha.core.revision import Revision
 from pacha.ops.after_receive import MOMENT, after_receive
 from pacha.server.kept import KeptHistories
+from pacha.server.limits import lift
 from pacha.server.registry import Registry
 
 
@@ -58,12 +58,5 @@ def run_hooks(
         if code != 0:
             registry.log("hook", name, new=revision.node, words=f"{MOMENT}/{hook} exit {code}: {output}")
 
-    _lift_limits()
+    lift()  # a session's limits are for what a client sends
     return after_receive(lambda: kept.past(name), hooks, registry, told, secrets, note)
-
-
-def _lift_limits() -> None:
-    """A session's limits are for what a client sends; hooks have those of the account."""
-    for what in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_CORE):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (hard, hard))

@@ -69,7 +69,8 @@ def _histories(serving: Serving) -> list[tuple[str, str, str]]:
 
 
 def _silent(serving: Serving) -> list[tuple[str, str, str]]:
-    never = [one for one in serving.registry.names() if serving.registry.seen(one) is None]
+    registry = serving.registry
+    never = [name for name in registry.hosts_let_in() if registry.seen(name) is None]
     if not never:
         return [(OK, "every host has sent something", "")]
     words = f"{', '.join(never[:5])}{' …' if len(never) > 5 else ''} never sent anything"

@@ -1,4 +1,4 @@
-"""The hosts of a server: let in, given another key, begun anew, removed, listed.
+"""The hosts of a server, and those who read: let in, given another key, begun anew, removed, listed.
 
 Called by the verbs `host` and `server`, as the account that serves. The record decides, and is written first;
 then authorized_keys; then the sessions that came by the old state of things are ended. So wherever this is
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pacha.core.authorized_keys import PublicKey, forced_line, hosts_of, other_line, parse_key, with_hosts
 from pacha.core.errors import NotFound, Refused
+from pacha.core.protocol import HOST
 from pacha.server.keys_file import KeysFile
 from pacha.server.registry import Record, Registry
 
@@ -19,9 +20,12 @@ _OWN_KEY = "give the host a key of its own: pacha join, on the host, makes one"
 
 
 class Listed(NamedTuple):
-    """One host as it is shown; times are nanoseconds, 0 where there is none; sizes bytes."""
+    """One host, or one who reads, as it is shown; times are nanoseconds, 0 where there is none; sizes
+    bytes.
+    """
 
     name: str
+    role: str
     removed: bool  # only its history is left
     added_ns: int
     seen_ns: int
@@ -29,6 +33,11 @@ class Listed(NamedTuple):
     revisions: int
     used: int
     quota: int
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is one that is let in to send."""
+        return self.role == HOST and not self.removed
 
 
 class Hosts:
@@ -40,29 +49,39 @@ class Hosts:
         self._program = list(program)
         self._quota = quota
 
-    def add(self, name: str, key: PublicKey, *, quota: int, now_ns: int) -> bool:
-        """Let a host in; False where it was in before, with this key. Refused where it has another."""
+    def add(self, name: str, key: PublicKey, *, quota: int, now_ns: int, role: str = HOST) -> bool:
+        """Let a host in, or one who reads; False where it was in before, with this key. Refused where it has
+        another, or another role.
+        """
         self._must_exist()
         self.registry.folder(name)
         known = self.registry.record(name) if name in self.registry.names() else None
+        if known is not None and known.role != role:
+            hint = f"to change that: pacha host remove {name}, then add it again"
+            raise Refused(f"{name} is here already, as a {known.role}", hint=hint)
         if known is not None and known.key != str(key):
             hint = f"to give it this one: pacha host rekey {name} --key FILE"
-            raise Refused(f"host {name} is here already, with another key", hint=hint)
+            raise Refused(f"{known.role} {name} is here already, with another key", hint=hint)
+        if role != HOST and self.registry.has_history(name):
+            raise Refused(f"there is a history of a host {name} here", hint=f"another name for the {role}")
         self._must_be_free(key, name)
-        record = Record(name, str(key), quota=quota, added_ns=now_ns)
+        record = Record(name, str(key), quota=quota, added_ns=now_ns, role=role)
         if known is not None:
             record = known._replace(quota=quota or known.quota)
         self.registry.put(record)
         self.write_keys()
         if known is None:
-            self.registry.log("added", name, words=key.fingerprint)
+            self.registry.log("added", name, words=f"{key.fingerprint}, {role}")
         return known is None
 
     def rekey(self, name: str, key: PublicKey) -> int:
-        """Give a host another key; how many of its sessions were ended."""
+        """Give a host another key; how many of its sessions were ended.
+
+        The next machine that comes with it is this host, and goes on with its history: it was rebuilt.
+        """
         record = self.registry.record(name)
         self._must_be_free(key, name)
-        self.registry.put(record._replace(key=str(key)))
+        self.registry.put(record._replace(key=str(key), machine="", replaced=record.role == HOST))
         self.write_keys()
         self.registry.log("rekeyed", name, words=key.fingerprint)
         return self.registry.sessions(name).end()
@@ -71,11 +90,13 @@ class Hosts:
         """Put a host's history aside, so that its next revision begins a new one; where it is then, and how
         many sessions were ended.
         """
-        self.registry.record(name)
+        role = self.registry.record(name).role
+        if role != HOST:
+            raise Refused(f"{name} is a {role}: it has no history")
         ended = self.registry.sessions(name).end()  # one of them may hold the lock
         with self.registry.locked(name):
             aside = self.registry.archive(name)
-            self.registry.put(self.registry.record(name)._replace(machine=""))
+            self.registry.put(self.registry.record(name)._replace(machine="", replaced=False))
             self.registry.forget_seen(name)
             ended += self.registry.sessions(name).end()
         self.registry.log("reset", name)
@@ -107,6 +128,7 @@ class Hosts:
         seen = self.registry.seen(name)
         return Listed(
             name,
+            record.role,
             not is_known,
             record.added_ns,
             seen.time_ns if seen else 0,
@@ -129,9 +151,10 @@ class Hosts:
     def _lines(self) -> dict[str, str]:
         lines = {}
         for name in self.registry.names():
-            key = parse_key(self.registry.record(name).key)
-            command = [*self._program, "serve", "--host", name, "--key", key.fingerprint]
-            lines[name] = forced_line(command, name, key)
+            record = self.registry.record(name)
+            key = parse_key(record.key)
+            door = ["--host", name] if record.role == HOST else ["--role", record.role, "--name", name]
+            lines[name] = forced_line([*self._program, "serve", *door, "--key", key.fingerprint], name, key)
         return lines
 
     def _must_exist(self) -> None:
@@ -142,7 +165,8 @@ class Hosts:
         """A key opens one door: that of its host."""
         for other in self.registry.names():
             if other != name and self.registry.record(other).key == str(key):
-                raise Refused(f"this key is that of host {other}", hint=_OWN_KEY)
+                role = self.registry.record(other).role
+                raise Refused(f"this key is that of {role} {other}", hint=_OWN_KEY)
         line = other_line(self.keys.read(), key, name)
         if line:
             words = f"this key opens another door here: {self.keys.path}, line {line}"

@@ -19,7 +19,8 @@ from pacha.adapters import disk
 from pacha.adapters.lock import open_lock, try_lock
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
-from pacha.core.errors import Busy, Failed, NotFound, Refused
+from pacha.core.errors import Busy, Failed, NotFound, PachaError, Refused
+from pacha.core.protocol import HOST
 from pacha.server.log import Log
 from pacha.server.sessions import Sessions
 
@@ -27,14 +28,19 @@ _ARCHIVE = b".archive"
 
 
 class Record(NamedTuple):
-    """What was decided about a host; the first revision sets `machine`; `quota` 0: the configured one."""
+    """What was decided about a host, or about one who reads; `quota` 0: the configured one. The first
+    revision sets `machine`; `replaced`: until then any machine with the key is this host. `forgotten` is
+    when the host last had contents removed from its history, in nanoseconds: below 0 while that is under way.
+    """
 
     name: str
     key: str
     machine: str = ""
     quota: int = 0
     added_ns: int = 0
-    role: str = "host"
+    role: str = HOST
+    replaced: bool = False
+    forgotten: int = 0
 
 
 class Seen(NamedTuple):
@@ -79,11 +85,15 @@ class Registry:
     # -- records -------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Every host that is kept, sorted."""
+        """Every host that is kept, and everybody who reads, sorted."""
         if not self.exists:
             return []
         names = filter(is_host_name, os.listdir(self.path))
         return sorted(name for name in names if os.path.exists(self._record(name)))
+
+    def hosts_let_in(self) -> list[str]:
+        """Those of them that are hosts."""
+        return [name for name in self.names() if self.record(name).role == HOST]
 
     def record(self, name: str) -> Record:
         """What was decided about a host; NotFound where there is none of that name."""
@@ -104,7 +114,7 @@ class Registry:
 
     def set_machine(self, name: str, machine: str) -> None:
         """Bind a host to the machine that its first revision was made on."""
-        self.put(self.record(name)._replace(machine=machine))
+        self.put(self.record(name)._replace(machine=machine, replaced=False))
 
     def revoke(self, name: str) -> None:
         """From now on there is no such host, though what is known of it is still there."""
@@ -116,6 +126,13 @@ class Registry:
         """Remove what is known of a host, but for its history."""
         self.revoke(name)
         shutil.rmtree(self.folder(name), ignore_errors=True)
+
+    def forgotten(self, name: str) -> int:
+        """The record's word on that, of a host that was removed, too: then 0."""
+        try:
+            return self.record(name).forgotten
+        except PachaError:
+            return 0
 
     # -- what comes and goes -------------------------------------------------------------------------
 
@@ -166,8 +183,9 @@ class Registry:
         return Sessions(os.path.join(self.folder(name), "sessions"))
 
     @contextmanager
-    def session(self, name: str, fingerprint: str = "") -> Iterator[Record]:
-        """Be one of a host's open sessions; Refused where it, or the key of that fingerprint, is not let in.
+    def session(self, name: str, fingerprint: str = "", role: str = HOST) -> Iterator[Record]:
+        """Be one of the open sessions of a name; Refused where it, the role or the key of that fingerprint is
+        not let in.
 
         The session is announced before the record is read: who changes the record and then ends the sessions
         that there are leaves none that goes by the old one.
@@ -177,6 +195,8 @@ class Registry:
             record = self.record_for_session(name)
             if fingerprint and parse_key(record.key).fingerprint != fingerprint:
                 raise Refused(f"host {name} has another key now", hint="pacha host rekey, on the server")
+            if record.role != role:
+                raise Refused(f"{name} is no {role} here, but a {record.role}")
             yield record
 
     def record_for_session(self, name: str) -> Record:

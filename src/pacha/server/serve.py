@@ -1,9 +1,10 @@
-"""The forced command: one ssh session of one host, jailed from the first line on.
+"""The forced command: one ssh session of one key, jailed from the first line on.
 
-Called by `cli/serve`, which sshd runs with the name of the host whose key was used. What the client asks for
-is in the environment, and is compared with two command lines; then the whole environment is replaced, memory
-is limited, and only then Mercurial is imported. Nothing that the client says becomes a path, a program or an
-option.
+Called by `cli/serve`, which sshd runs with the name and the role of whose key was used. What the client asks
+for is in the environment, and is compared with a few command lines; then the whole environment is replaced,
+memory is limited, and only then Mercurial is imported. Of what the client says nothing becomes a path, a
+program or an option, but for the name of a host that a reader wants to read: that is looked up among those
+that are here.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.adapters.hg.bundle import Limits, Unfit
 from pacha.core import admission
 from pacha.core.errors import PachaError, Refused
 from pacha.core.names import is_legal
-from pacha.core.protocol import PROTOCOL, Request, parse_request
+from pacha.core.protocol import HOST, PROTOCOL, Request, parse_request
 from pacha.core.revision import Stamp
+from pacha.server.limits import limit
+from pacha.server.reading import Reader, listing
 from pacha.server.registry import Record, Registry, Seen
 
 if TYPE_CHECKING:
     from pacha.adapters.hg.receiving import Arrival, Received
 
-MEMORY = 512_000_000  # bytes of address space: what a bomb is stopped by
 _SMALLEST_FILE_LIMIT = 64_000_000  # the log must be writable where the quota is tiny
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _ENVIRONMENT = {
@@ -44,16 +45,25 @@ _ENVIRONMENT = {
 }
 
 
+class Door(NamedTuple):
+    """What the forced command says: whose key was used, what role that one has, and the key's fingerprint."""
+
+    name: str
+    role: str = HOST
+    key: str = ""
+
+
+class Terms(NamedTuple):
+    """What the configuration says: `quota` is for a host that has none of its own."""
+
+    quota: int
+
+
 def serve(
-    registry: Registry,
-    host: str,
-    quota: int,
-    key: str = "",
-    announce: Callable[[str, str], None] | None = None,
+    registry: Registry, door: Door, terms: Terms, announce: Callable[[str, str], None] | None = None
 ) -> int:
-    """Answer the client at standard input and output for `host`; the exit code. `quota` is for a host that
-    has none of its own; `key` is the fingerprint of the key that was used; `announce(host,
-    tip before)` is called after a push was acknowledged.
+    """Answer the client at standard input and output; the exit code. `announce(host, tip before)` is called
+    after a push was acknowledged.
 
     Raise Refused where the client is not let in.
     """
@@ -65,22 +75,50 @@ def serve(
     for number in _ENDING:
         signal.signal(number, _end)
     try:
-        request = parse_request(words, host)
-        with registry.session(host, key) as record:
-            _limit(record.quota or quota)
-            keeper = Keeper(registry, record, request, record.quota or quota, announce)
-            return _answer(registry, keeper, request)
+        request = parse_request(words, door.name, door.role)
+        with registry.session(door.name, door.key, door.role) as record:
+            if request.purpose == "send":
+                return _receive(registry, record, request, terms, announce)
+            return _read(registry, record, request)
     except PachaError as problem:
-        registry.log("refused", host, words=str(problem))
+        registry.log("refused", door.name, words=str(problem))
         raise Refused(f"refused: {problem}", hint=problem.hint) from problem
 
 
-def _answer(registry: Registry, keeper: Keeper, request: Request) -> int:
+def _receive(
+    registry: Registry,
+    record: Record,
+    request: Request,
+    terms: Terms,
+    announce: Callable[[str, str], None] | None,
+) -> int:
+    """The session of a host that sends."""
+    quota = record.quota or terms.quota
+    limit(max(quota, _SMALLEST_FILE_LIMIT))
+    keeper = Keeper(registry, record, request, quota, announce)
+    keeper.check_machine(request.machine)
+    return _answer(registry.store(keeper.host), keeper)
+
+
+def _read(registry: Registry, record: Record, request: Request) -> int:
+    """The session of who only reads: not one byte of it goes to any file, whatever the client says."""
+    # Before the limit: what is noted of the session itself.
+    if record.role != HOST:
+        registry.saw(record.name, Seen(time.time_ns(), protocol=request.protocol or 0))
+    if request.purpose == "list":
+        sys.stdout.write(json.dumps(listing(registry, record.role)) + "\n")
+        return 0
+    reader = Reader(registry, record, request)
+    registry.log(request.purpose, reader.host, words=f"by {record.name}, {record.role}")
+    limit(0)
+    return _answer(registry.store(reader.host), reader)
+
+
+def _answer(store: bytes, keeper: Keeper | Reader) -> int:
     # It spares a third of Mercurial's memory, which counts when a hundred hosts come at once.
     importlib.import_module("hgdemandimport").enable()
     wire = importlib.import_module("pacha.adapters.hg.wire")
-    keeper.check_machine(request.machine)
-    return int(wire.serve(registry.store(keeper.host), keeper))
+    return int(wire.serve(store, keeper))
 
 
 def _end(number: int, _frame: object) -> None:
@@ -90,19 +128,10 @@ def _end(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _limit(quota: int) -> None:
-    """Bound memory and the size of files. Only the soft limits: a hook may have its own back."""
-    for what, most in (
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_FSIZE, max(quota, _SMALLEST_FILE_LIMIT)),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (most if hard < 0 else min(most, hard), hard))
-
-
 class Keeper:
-    """What the session's Mercurial side asks and tells: see `adapters/hg/receiving.Keeper`."""
+    """A host that sends: what the session's Mercurial side asks and tells, see
+    `adapters/hg/receiving.Keeper`.
+    """
 
     def __init__(
         self,
@@ -116,6 +145,7 @@ class Keeper:
         self._announce = announce
         self.host = record.name
         self._machine = record.machine
+        self._is_replaced = record.replaced
         self._request = request
         self._quota = quota
         self._used: int | None = None
@@ -123,6 +153,8 @@ class Keeper:
         bounds = admission.Limits()
         self.limits = Limits(path=bounds.path, revision=bounds.content)
         self.folder = registry.folder(record.name)
+
+    writes = True
 
     # -- what holds for this host --------------------------------------------------------------------
 
@@ -176,12 +208,19 @@ class Keeper:
             "host": self.host,
             "tip": tip,
             "seq": last.seq if last else 0,
-            "machine": self._machine or (last.machine if last else ""),
+            "machine": self._machine or self._expected(last),
             "revisions": revisions,
             "used": self._taken(),
             "quota": self._quota,
+            "forgotten": self._registry.forgotten(self.host),
         }
         return json.dumps(values, sort_keys=True).encode()
+
+    def _expected(self, last: Stamp | None) -> str:
+        """Whose line it is while no machine is bound to it: of one that was given another key, whoever's
+        comes with that.
+        """
+        return self._request.machine if self._is_replaced else last.machine if last else ""
 
     def received(self, received: Received) -> None:
         last = self._last

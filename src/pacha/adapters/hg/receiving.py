@@ -55,8 +55,22 @@ class Received(NamedTuple):
     grown: int  # bytes, in whole blocks, by which the store is larger
 
 
-class Keeper(Protocol):
-    """What a session needs to know and to have done; `server/serve` is it."""
+class Teller(Protocol):
+    """What every session needs to know and to have done; of one that only reads, `server/reading` is it."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether this session may add anything at all: then it is a Keeper."""
+
+    def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
+        """The answer to the wire command `pacha`."""
+
+    def refused(self, words: str) -> None:
+        """Called with each refusal."""
+
+
+class Keeper(Teller, Protocol):
+    """The same of one that adds; `server/serve` is it."""
 
     limits: Limits
     folder: str  # where what a client sends is put meanwhile
@@ -73,49 +87,27 @@ class Keeper(Protocol):
     def admit(self, arrival: Arrival, tip: str) -> Sequence[str]:
         """Every reason against it, each one sentence."""
 
-    def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
-        """The answer to the wire command `pacha`."""
-
     def received(self, received: Received) -> None:
         """Called when it is on the disk, before the client is told."""
 
     def acknowledged(self, received: Received) -> None:
         """Called when the client has been told."""
 
-    def refused(self, words: str) -> None:
-        """Called with each refusal."""
 
+class Opened:
+    """The store that a session is about."""
 
-class Store:
-    """The store of the one host that a session is about."""
-
-    def __init__(self, path: bytes, keeper: Keeper) -> None:
-        """Open it, made and healed first where it must be."""
-        self._keeper = keeper
-        own = ui.ui.load()
+    def __init__(self, path: bytes, teller: Teller) -> None:
+        """Open it as it is: what a crash has left is healed by who adds."""
+        self._teller = teller
+        self._ui = ui.ui.load()
         for section, name, value in _SETTINGS:
-            own.setconfig(section, name, value, b"pacha")
+            self._ui.setconfig(section, name, value, b"pacha")
         healing.prepare()
-        is_there = os.path.exists(os.path.join(path, b".hg"))
-        if is_there and not os.path.lexists(os.path.join(path, b".hg", b"store", b"journal")):
-            self.repo = localrepo.instance(own, path, create=False).unfiltered()
-            return
-        try:
-            with keeper.locked():
-                self.repo = self._made(own, path)
-                healing.recover(self.repo)
-        except Unfit:
-            # The journal is that of another session at work: this one can read meanwhile.
-            if not is_there:
-                raise
-            self.repo = localrepo.instance(own, path, create=False).unfiltered()
+        self.repo = self._open(path)
 
-    def _made(self, own, path):
-        if not os.path.exists(os.path.join(path, b".hg")):
-            folder, name = os.path.split(path)
-            # By way of a name that no host can have.
-            healing.create(own, path, os.path.join(folder, b"." + name + b".new"))
-        return localrepo.instance(own, path, create=False).unfiltered()
+    def _open(self, path):
+        return localrepo.instance(self._ui, path, create=False).unfiltered()
 
     def refresh(self) -> None:
         """See what other sessions have done."""
@@ -130,7 +122,38 @@ class Store:
         """The answer to the wire command `pacha`."""
         changelog = self.repo.changelog
         stamp = changelog.changelogrevision(self.tip()).extra.get(b"pacha", b"") if len(changelog) else b""
-        return self._keeper.told(_hexadecimal(self.tip()), stamp, len(changelog))
+        return self._teller.told(_hexadecimal(self.tip()), stamp, len(changelog))
+
+
+class Store(Opened):
+    """The same of one that may be added to."""
+
+    def __init__(self, path: bytes, keeper: Keeper) -> None:
+        """Open it, made and healed first where it must be."""
+        self._keeper = keeper
+        super().__init__(path, keeper)
+
+    def _open(self, path):
+        is_there = os.path.exists(os.path.join(path, b".hg"))
+        if is_there and not os.path.lexists(os.path.join(path, b".hg", b"store", b"journal")):
+            return super()._open(path)
+        try:
+            with self._keeper.locked():
+                repo = self._made(path)
+                healing.recover(repo)
+                return repo
+        except Unfit:
+            # The journal is that of another session at work: this one can read meanwhile.
+            if not is_there:
+                raise
+            return super()._open(path)
+
+    def _made(self, path):
+        if not os.path.exists(os.path.join(path, b".hg")):
+            folder, name = os.path.split(path)
+            # By way of a name that no host can have.
+            healing.create(self._ui, path, os.path.join(folder, b"." + name + b".new"))
+        return super()._open(path)
 
     def receive(self, spool: BinaryIO, size: int) -> tuple[Received, int]:
         """Add what a bundle of `size` bytes in `spool` brings; and the number of the part that brought it.

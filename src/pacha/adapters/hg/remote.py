@@ -13,12 +13,12 @@ from typing import Any
 from pacha.adapters.hg.child import Child
 from pacha.core.errors import PachaError, Refused, Unreachable
 from pacha.core.line import Known
+from pacha.core.protocol import REFUSED
 
 # A server that moves no byte for so many seconds is given up.
 PATIENCE = 60
 _FOR_SSH = ("SSH_AUTH_SOCK", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "KRB5CCNAME")
 _MOST_WORDS = 500
-_REFUSED = "pacha: refused: "
 
 
 class Remote:
@@ -70,6 +70,10 @@ class Remote:
         """A repository at `path`: the line here up to the position `common`, and the server's to `tip`."""
         self._talk("fetch", path, common, tip.encode())
 
+    def pull(self, tip: str) -> None:
+        """Add the server's line up to `tip` to the line here, which is a beginning of it."""
+        self._talk("pull", tip.encode())
+
     def close(self) -> None:
         """End the connection and the process, at once."""
         if self._child is not None:
@@ -102,8 +106,8 @@ class Remote:
         if kind not in ("refused", "silent", "link"):
             return None
         address, words = self.address, detail.decode("utf-8", "replace").strip()[:_MOST_WORDS]
-        if words.startswith(_REFUSED):
-            told = f"{address} refuses: {words.removeprefix(_REFUSED)}"
+        if words.startswith(REFUSED):
+            told = f"{address} refuses: {words.removeprefix(REFUSED)}"
             return Refused(told, hint="the server's log has it too")
         if kind == "refused":
             return Refused(f"{address}: {words}", hint="is it the right address?")
@@ -123,9 +127,9 @@ def _known(text: bytes) -> Known:
     kinds = {"protocol": int, "host": str, "tip": str, "seq": int, "machine": str, "used": int, "quota": int}
     try:
         values = json.loads(text)
-        found = {key: values[key] for key in kinds}
-    except (ValueError, KeyError, TypeError):
+        found = {**{key: values[key] for key in kinds}, "forgotten": values.get("forgotten", 0)}
+    except (ValueError, KeyError, TypeError, AttributeError):
         found = {}
-    if not found or any(type(found[key]) is not kind for key, kind in kinds.items()):
+    if not found or any(type(found[key]) is not kind for key, kind in (*kinds.items(), ("forgotten", int))):
         raise Refused("the server's answer makes no sense", hint="is it the same version of Pacha?")
     return Known(**found)

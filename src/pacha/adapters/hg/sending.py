@@ -200,18 +200,22 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
         `tip`.
         """
         made = hg.repository(self._server.ui.copy(), path, create=True).unfiltered()
-        before = self._repo.nullid
+        before = made.nullid
         if common >= 0:
             before = self._repo.changelog.node(common)
             outgoing = discovery.outgoing(self._repo, [self._repo.nullid], [before])
             chunks = util.chunkbuffer(changegroup.makestream(self._repo, outgoing, b"03", b"bundle"))
             _add(made, changegroup.getunbundler(b"03", chunks, None))
         self._with_server(lambda: self._fetch(made, before, unhex(tip)))
-        for rev in made:
-            context = made[rev]
-            if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
-                raise answering.Told("refused", b"what it has of this host is not one line of revisions")
+        _must_be_a_line(made, 0)
         durable.syncfs(path)
+
+    def do_pull(self, tip):
+        """Add the server's line up to `tip` to the local line, which must be a beginning of it."""
+        before = len(self._repo)
+        self._with_server(lambda: self._fetch(self._repo, self._repo.changelog.tip(), unhex(tip)))
+        _must_be_a_line(self._repo, before)
+        durable.syncfs(self._path)
 
     def _fetch(self, made, common, tip):
         capabilities = {b"HG20", b"bundle2=" + urlreq.quote(bundle2.encodecaps(_CAPABILITIES))}
@@ -276,6 +280,13 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
 def _add(repo, unpacked):
     with repo.lock(), repo.transaction(b"pacha-fetch") as transaction:
         unpacked.apply(repo, transaction, b"pull", b"pacha", targetphase=phases.public)
+
+
+def _must_be_a_line(repo, first):
+    for rev in range(first, len(repo)):
+        context = repo[rev]
+        if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
+            raise answering.Told("refused", b"what it has of this host is not one line of revisions")
 
 
 def _die_with_parent(number=signal.SIGKILL):

@@ -3,7 +3,8 @@
 Called by `server/serve`, which has replaced the environment and set the limits before this module, and with
 it Mercurial, is imported. What a client may say is a fixed list of commands; everything else ends the
 session. Mercurial's own code answers those that read, out of one store; the one that adds goes through
-`receiving.py`. It imports Mercurial and nothing of Pacha but its neighbours.
+`receiving.py`, and exists only in the session of a host that sends. It imports Mercurial and nothing of Pacha
+but its neighbours.
 
 Besides Mercurial's own there is one command, `pacha`, without arguments: what the server has of this host, as
 one JSON object.
@@ -17,19 +18,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from mercurial import bundle2, wireprotoserver, wireprototypes, wireprotov1server
 from mercurial.exchanges import bundle_caps
 from mercurial.utils import urlutil
 
 from pacha.adapters.hg.bundle import Unfit
-from pacha.adapters.hg.receiving import Keeper, Store, words_of
+from pacha.adapters.hg.receiving import Keeper, Opened, Store, Teller, words_of
 
 # Those of Mercurial's own that read, and what they do to nobody but the client itself.
 _READING = frozenset(
     (b"between", b"branchmap", b"getbundle", b"heads", b"known", b"listkeys", b"lookup", b"protocaps")
 )
+_ADDING = frozenset((b"unbundle",))
 _BATCH = frozenset((b"heads", b"known", b"branchmap", b"listkeys", b"lookup", b"between"))
 _CAPABILITIES = (
     b"batch", b"branchmap", b"getbundle", b"known", b"lookup", b"pacha", b"protocaps",
@@ -49,12 +51,17 @@ class Ended(Exception):
     """The client did what ends a session, in words."""
 
 
-def serve(path: bytes, keeper: Keeper) -> int:
-    """Answer the client until it leaves; the exit code. `path` is the store, made where there is none."""
+def serve(path: bytes, teller: Teller | Keeper) -> int:
+    """Answer the client until it leaves; the exit code. `path` is the store, which a Keeper may make."""
     with _own_streams() as (fin, fout):
         _close_the_rest()
         try:
-            _Session(Store(path, keeper), keeper, fin, fout).run()
+            if teller.writes:
+                keeper = cast("Keeper", teller)
+                session: _Session = _Receiving(Store(path, keeper), keeper, fin, fout)
+            else:
+                session = _Session(Opened(path, teller), teller, fin, fout)
+            session.run()
         except (Ended, Unfit) as problem:
             words = str(problem)
         except MemoryError:
@@ -68,7 +75,7 @@ def serve(path: bytes, keeper: Keeper) -> int:
         else:
             return 0
         # Outside of the handlers, whose tracebacks hold on to all that was read.
-        keeper.refused(words)
+        teller.refused(words)
         return 1
 
 
@@ -126,11 +133,11 @@ class _Arguments(wireprotoserver.sshv1protocolhandler):
 
 
 class _Session:
-    """One client."""
+    """One client, which reads."""
 
-    def __init__(self, store: Store, keeper: Keeper, fin: BinaryIO, fout: BinaryIO) -> None:
+    def __init__(self, store: Opened, teller: Teller, fin: BinaryIO, fout: BinaryIO) -> None:
         self._store = store
-        self._keeper = keeper
+        self._teller = teller
         self._fin = fin
         self._fout = fout
         self._arguments = _Arguments(fin, fout)
@@ -156,12 +163,15 @@ class _Session:
             self._respond(self._store.told())
         elif command == b"batch":
             self._batch()
-        elif command == b"unbundle":
-            self._unbundle()
         elif command in _READING:
             self._read(command)
+        elif command in _ADDING:
+            self._add(command)
         else:
             raise Ended(f"{command[:40].decode('latin-1')!a} is no command of this server")
+
+    def _add(self, command: bytes) -> None:
+        raise Ended("this session reads, and writes nothing")
 
     def _respond(self, data: bytes) -> None:
         self._fout.write(b"%d\n%s" % (len(data), data))
@@ -196,7 +206,17 @@ class _Session:
             answers.append(wireprototypes.escapebatcharg(self._call(command, values).data))
         self._respond(b";".join(answers))
 
-    # -- adding --------------------------------------------------------------------------------------
+
+class _Receiving(_Session):
+    """A host that sends."""
+
+    def __init__(self, store: Store, keeper: Keeper, fin: BinaryIO, fout: BinaryIO) -> None:
+        super().__init__(store, keeper, fin, fout)
+        self._receiver = store
+        self._keeper = keeper
+
+    def _add(self, command: bytes) -> None:
+        self._unbundle()
 
     def _unbundle(self) -> None:
         self._arguments.getargs(b"heads")  # what the client believes to be there: admission knows
@@ -214,7 +234,7 @@ class _Session:
             signal.alarm(0)
             signal.setitimer(signal.ITIMER_PROF, _WORK)
             try:
-                received, part = self._store.receive(spool, size)
+                received, part = self._receiver.receive(spool, size)
             except Unfit as problem:
                 self._keeper.refused(str(problem))
                 self._reply(b"error:abort", (b"message", _reason(problem)))

@@ -1,0 +1,92 @@
+"""Copies here of histories that servers keep: a folder `<state>/fetched/SERVER/HOST/` for each.
+
+Made by `cli/session` for `ops/fetch`. They are a cache, apart from this machine's own store and as private as
+the state folder: whatever is wrong with one, it is fetched again. `fetched.json` beside `.hg` says of which
+state of the server's forgetting it is. It must not read a history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pacha.adapters.disk import replace
+from pacha.adapters.lock import open_lock, try_lock
+from pacha.core.errors import Busy
+
+_PATIENCE = 30.0
+_PAUSE = 0.05
+
+
+class Copies:
+    """All of one state folder."""
+
+    def __init__(self, state: str) -> None:
+        self._folder = os.path.join(state, "fetched")
+
+    def of(self, address: str, host: str) -> Copy:
+        """That of one host, whose name the caller has checked, from one server."""
+        return Copy(os.path.join(self._folder, urllib.parse.quote(address, safe="@"), host))
+
+
+class Copy:
+    """One: `path` is the folder that holds its `.hg`, which need not exist."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.path = os.fsencode(folder)
+        self._mark = os.path.join(folder, "fetched.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one who brings it up to date; Busy where another is at it for long."""
+        server = os.path.dirname(self._folder)
+        for path in (
+            os.path.dirname(server),
+            server,
+            self._folder,
+        ):  # makedirs gives its mode to the last only
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        file = open_lock(os.path.join(self._folder, "lock"))
+        try:
+            until = time.monotonic() + _PATIENCE
+            while not try_lock(file):
+                if time.monotonic() > until:
+                    raise Busy("another Pacha is fetching this history", hint="try again in a moment")
+                time.sleep(_PAUSE)
+            yield
+        finally:
+            os.close(file)
+
+    def mark(self) -> int | None:
+        """What `put` was told of it last; None where it was never whole."""
+        try:
+            with open(self._mark, encoding="utf-8") as file:
+                forgotten = json.load(file)["forgotten"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return forgotten if type(forgotten) is int else None
+
+    def begin(self) -> bytes:
+        """A path for a repository to be made at, which does not exist."""
+        built = os.path.join(self._folder, "new")
+        shutil.rmtree(built, ignore_errors=True)
+        return os.fsencode(built)
+
+    def put(self, built: bytes, mark: int) -> None:
+        """Put what was made there in the place of what was here."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._mark)
+        old = os.path.join(self._folder, "old")
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.rename(os.path.join(self._folder, ".hg"), old)
+        os.rename(os.path.join(os.fsdecode(built), ".hg"), os.path.join(self._folder, ".hg"))
+        replace(self._mark, json.dumps({"forgotten": mark}).encode())
+        for left in (old, os.fsdecode(built)):
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""Servers, as this machine reaches them: to send to one, or to read what it keeps.
+
+Called by `cli/session` alone, which knows configuration and state; a part of it, and no verb.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pacha.adapters import machine
+from pacha.adapters.hg.remote import Remote
+from pacha.adapters.ssh_files import files_for
+from pacha.core.protocol import reading_words, request_words
+from pacha.core.ssh_command import ssh_words
+
+if TYPE_CHECKING:
+    from pacha.cli.session import Session
+    from pacha.ops.fetch import Fetched
+    from pacha.ops.ports import Copy
+
+
+def sending_to(session: Session, address: str) -> Remote:
+    """A server, with this host's own line."""
+    store = os.fsencode(os.path.join(session.state_path, "store"))
+    return _remote(session, address, store, request_words(machine.machine_id()))
+
+
+def fetched(session: Session) -> Fetched:
+    """The histories that the configured servers let this key read."""
+    from pacha.adapters import state
+    from pacha.adapters.copies import Copies
+    from pacha.adapters.hg.store import Store
+    from pacha.ops.fetch import Fetched
+
+    def reach(address: str, copy: Copy, host: str, rebuild: bool) -> Remote:
+        return _remote(session, address, copy.path, reading_words(host, rebuild=rebuild))
+
+    state.make(session.state_path)
+    return Fetched(
+        session.config.servers,
+        ask=session.ssh.histories,
+        copy=Copies(session.state_path).of,
+        reach=reach,
+        store=Store(b""),
+        now_ns=machine.now_ns,
+    )
+
+
+def _remote(session: Session, address: str, store: bytes, request: str) -> Remote:
+    key, pins = files_for(session.state_path, address)
+    ssh = ssh_words(os.environ.get("PACHA_SSH") or session.config.ssh, key, pins)
+    return Remote(address, store, [*ssh, "--", address, request])
