@@ -20,7 +20,7 @@ from pacha.agent.batch import Batch, Settings
 from pacha.agent.marks import Marks
 from pacha.agent.ports import Control, Log, Mounts, Notifier
 from pacha.agent.sending import Sending
-from pacha.agent.tasks import Tasks
+from pacha.agent.tasks import RECONCILE_NS, Tasks
 from pacha.agent.worker import ENDED, Worker
 from pacha.core.config import Config
 from pacha.core.errors import PachaError
@@ -33,6 +33,8 @@ SETTLE_NS = 1_000_000_000  # several mounts come together
 START_NS = 10_000_000
 REMARK_NS = 5_000_000_000  # in a storm, marking everything again must not be all that is done
 REST_NS = 12_000_000_000
+# Servers hear of this host with each look at everything; where there is none, as during a change, without.
+GREET_NS = RECONCILE_NS + 60_000_000_000
 
 
 class Settled(NamedTuple):
@@ -83,6 +85,7 @@ class Agent:
         self._remarked_ns = 0
         self._start_ns: int | None = None
         self._rest_ns: int | None = None
+        self._greet_ns = time.monotonic_ns() + GREET_NS
         self._watchdog_ns = 0
         self._runs: dict[int, Run] = {}  # package managers by a descriptor of their process
         self._polled: set[int] = set()
@@ -158,6 +161,8 @@ class Agent:
     def _timeout_ms(self) -> int | None:
         now = time.monotonic_ns()
         times = [self._remark_ns, self._start_ns, self._rest_ns, self._reload_ns, self._sending.next_ns()]
+        if self._settled.config.servers:
+            times.append(self._greet_ns)
         if not self._worker.is_busy:
             times += [self._tasks.next_ns(now), None if self._tasks.is_held else self._batch.deadline_ns()]
         if self._notifier.watchdog_interval_ns is not None:
@@ -260,9 +265,9 @@ class Agent:
                     self._tasks.add(group)
             request = self._tasks.take(now)
             if request is not None:
-                if "look" in request:
-                    self._sending.greet()
                 self._ask(request)
+        if now >= self._greet_ns:
+            self._greet(now)
         self._sending.work(now)
         self._register()
 
@@ -279,13 +284,23 @@ class Agent:
         if answer is None:
             return
         now = time.monotonic_ns()
+        is_look = self._tasks.is_looking
         if "error" in answer:
             self._tasks.failed(answer["error"], self._batch, now)
         else:
             self._tasks.done(answer, self._batch, now)
             if answer.get("revision") is not None:
                 self._sending.add()
+        if is_look and ("error" not in answer or now >= self._greet_ns):
+            self._greet(now)
         self._notifier.status(self._tasks.words())
+
+    def _greet(self, now: int) -> None:
+        """Tell the servers how this host is."""
+        self._greet_ns = now + GREET_NS
+        problem = self._tasks.problem
+        words = problem["message"] if problem is not None else ""
+        self._sending.greet({"agent": True, "degraded": self._marks.degraded(), "problem": words})
 
     def _rest(self) -> None:
         """Nothing has happened for a while: give back what only a storm needs."""

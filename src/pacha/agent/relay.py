@@ -20,7 +20,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 
 
 class Relay:
-    """The job of one server's process: to `prepare`, or to send, trying for so many `seconds`."""
+    """The job of one server's process: to `prepare`, or to send, trying for so many `seconds`; and to tell
+    how this host is, where `health` has what the agent knows of that.
+    """
 
     is_busy = False  # it does nothing that it is not asked for
 
@@ -34,7 +36,7 @@ class Relay:
         if "prepare" in request:
             self._sender.prepare()
             return {}
-        error = _send(self._sender, request["seconds"])
+        error = _send(self._sender, request["seconds"], request.get("health"))
         server = server_object(self._host.index.acknowledged(self._address), last_of(self._host))
         answer = {"server": server, "moved": self._sender.has_moved}
         self._sender.has_moved = False
@@ -44,13 +46,15 @@ class Relay:
         """Nothing goes on after an answer."""
 
 
-def _send(sender: Sender, seconds: float) -> dict[str, str] | None:
+def _send(sender: Sender, seconds: float, health: dict[str, Any] | None) -> dict[str, str] | None:
     """The error that it ended with, None where everything is sent."""
     until = time.monotonic() + seconds
     pause = _FIRST_PAUSE
     while True:
         try:
             sender.send()
+            if health is not None:
+                sender.tell(health)
             return None
         except PachaError as problem:
             error = {"kind": problem.kind, "message": str(problem), "hint": problem.hint}

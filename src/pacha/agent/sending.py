@@ -31,6 +31,8 @@ class _Link:
         self.is_wanted = True  # what waited before the agent came is sent at once
         self.server: dict[str, Any] | None = None  # as its process last told
         self.added = 0  # revisions since then
+        self.health: dict[str, Any] | None = None  # to be told with the next sending
+        self.told: dict[str, Any] | None = None  # what the process is telling
         self.pause_ns = 0
         self.retry_ns = 0
 
@@ -79,10 +81,10 @@ class Sending:
             link.added += 1
             link.is_wanted = True
 
-    def greet(self) -> None:
-        """Ask each server what it has, though nothing waits: it sees that this host lives."""
+    def greet(self, health: dict[str, Any]) -> None:
+        """Tell each server how this host is, though nothing else may wait: it sees that the host lives."""
         for link in self._links.values():
-            link.is_wanted = True
+            link.is_wanted, link.health = True, health
 
     def wake(self) -> None:
         """Somebody asks for it: no pause after a failure counts."""
@@ -101,7 +103,9 @@ class Sending:
         for link in self._links.values():
             if link.is_wanted and not link.worker.is_busy and now_ns >= link.retry_ns:
                 link.is_wanted = False
-                self._ask(link, {"seconds": 0})
+                link.told, link.health = link.health, None
+                more = {} if link.told is None else {"health": link.told}
+                self._ask(link, {"seconds": 0, **more})
 
     def hear(self, ready: Iterable[int], now_ns: int) -> None:
         """Take the answers of those that are ready."""
@@ -134,6 +138,7 @@ class Sending:
         except OSError:  # it ended at that moment
             link.worker.stop()
             link.is_wanted = link.is_wanted or "seconds" in request
+            link.health = link.health or link.told
 
     def _take(self, link: _Link, answer: dict[str, Any], now_ns: int) -> None:
         had_failed, words = link.has_failed, link.server["error"] if link.server else None
@@ -149,6 +154,7 @@ class Sending:
             hint = f" ({problem['hint']})" if problem["hint"] else ""
             self._log.error(f"{problem['message']}{hint}")
         link.is_wanted = True
+        link.health = link.health or link.told
         link.pause_ns = min(max(2 * link.pause_ns, FIRST_PAUSE_NS), LONGEST_PAUSE_NS)
         jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
         link.retry_ns = now_ns + int(link.pause_ns * jitter)

@@ -83,6 +83,11 @@ class Tasks:
                 yield from group.paths
 
     @property
+    def is_looking(self) -> bool:
+        """Whether the request at hand is to look at everything."""
+        return self._at_hand is not None and "look" in self._at_hand
+
+    @property
     def paths_wait(self) -> bool:
         """Whether changes are waiting that could be captured now."""
         return bool(self._groups) and not self.is_held

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ def why_silent(state: str) -> Literal["none", "died", "stuck"]:
         return "none"
 
 
-def send_once(addresses: list[str], make_host: Callable[[], Host], seconds: float) -> list[dict[str, Any]]:
-    """Send to each server, all at the same time, trying for so many seconds; what is known of each then.
+def send_once(
+    patience: Mapping[str, float], make_host: Callable[[], Host], health: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Send to each server, all at the same time, trying for so many seconds as `patience` says; what is known
+    of each then. With `health` each is told how this host is.
 
     `make_host` is called in the sending processes. Ended by an exception, it ends them.
     """
@@ -53,10 +56,12 @@ def send_once(addresses: list[str], make_host: Callable[[], Host], seconds: floa
     from pacha.agent.worker import Worker
 
     answers: dict[str, dict[str, Any]] = {}
+    addresses = [*patience]
+    more = {} if health is None else {"health": health}
     workers = {address: Worker(_relay(make_host, address), lambda: None) for address in addresses}
     try:
-        for worker in workers.values():
-            worker.ask({"seconds": seconds})
+        for address, worker in workers.items():
+            worker.ask({"seconds": patience[address], **more})
         while waiting := [address for address in addresses if address not in answers]:
             ready = select.select([workers[address] for address in waiting], [], [])[0]
             for address in waiting:

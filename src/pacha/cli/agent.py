@@ -31,7 +31,8 @@ def _once(session: Session, options: Namespace) -> int:
     session.report.finish()
     if not session.as_json and (done.revision is not None or done.skipped):
         print_captured(done, verbose=options.verbose, quiet=options.quiet)
-    return send_and_tell(session, capture_exit(done), lambda: captured_object(done))
+    health = {"agent": False, "degraded": [], "problem": ""}
+    return send_and_tell(session, capture_exit(done), lambda: captured_object(done), health)
 
 
 def _stay(session: Session) -> int:

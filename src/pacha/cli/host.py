@@ -38,6 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add.add_argument("--quota", metavar="SIZE", help="how large its history may grow (default: serve.quota)")
     listing = actions.add_parser("list", help="when each was last seen, and what it keeps here")
     listing.add_argument("--silent", metavar="AGE", help="only those not seen for so long; exit 4 if any")
+    listing.add_argument(
+        "--nagios", action="store_true", help="with --silent: one line for Nagios, and its exit codes"
+    )
     rekey = actions.add_parser("rekey", help="give a host another key; its open sessions end")
     rekey.add_argument("name", metavar="NAME")
     rekey.add_argument("--key", metavar="FILE", required=True, help=_KEY)
@@ -135,18 +138,20 @@ def _post_receive(session: Session, options: Namespace) -> int:
 
 
 def _list(session: Session, options: Namespace) -> int:
-    from pacha.cli.hosts_table import host_object, print_hosts
+    from pacha.cli import hosts_table as table
 
+    if options.nagios:
+        return table.nagios(session, options.silent)
     silent = parse_duration(options.silent) if options.silent is not None else None
     now = time.time_ns()
     found = session.serving.hosts.listed()
     if silent is not None:
-        found = [one for one in found if one.is_host and now - (one.seen_ns or one.added_ns) > silent]
+        found = [one for one in found if table.is_silent(one, silent, now)]
     code = 4 if silent is not None and found else 0
     if session.as_json:
-        print_object({"hosts": [host_object(one) for one in found]}, ok=code == 0)
+        print_object({"hosts": [table.host_object(one) for one in found]}, ok=code == 0)
     elif found:
-        print_hosts(found, now)
+        table.print_hosts(found, now)
     elif not options.quiet:
         print("no hosts yet: pacha host add NAME --ssh root@NAME" if silent is None else "none is silent")
     return code

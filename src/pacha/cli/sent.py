@@ -21,12 +21,15 @@ SECONDS = 60.0
 _NEARLY_FULL = 0.8
 
 
-def send_and_tell(session: Session, code: int, values: Callable[[], dict[str, Any]]) -> int:
+def send_and_tell(
+    session: Session, code: int, values: Callable[[], dict[str, Any]], health: dict[str, Any] | None = None
+) -> int:
     """The end of a verb: send, and print the verb's own `values` as the one object, or what did not arrive.
+    With `health` every server is told how this host is, once at least.
 
     The verb's exit code, else that of the sending.
     """
-    servers = send(session)
+    servers = send(session, health)
     code = code or sent_exit(servers)
     if session.as_json:
         print_object({**values(), "servers": servers}, ok=code == 0)
@@ -35,7 +38,7 @@ def send_and_tell(session: Session, code: int, values: Callable[[], dict[str, An
     return code
 
 
-def send(session: Session) -> list[dict[str, Any]]:
+def send(session: Session, health: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """Send what waits, trying for a minute; what is known of each server then. Who has it all is spared."""
     addresses = session.config.servers
     if not addresses:
@@ -47,11 +50,15 @@ def send(session: Session) -> list[dict[str, Any]]:
 
     index, last = session.host.index, last_of(session.host)
     found = {address: server_object(index.acknowledged(address), last) for address in addresses}
-    waiting = [address for address in addresses if found[address]["backlog"]]
+    waiting = {
+        address: SECONDS if found[address]["backlog"] else 0.0
+        for address in addresses
+        if health is not None or found[address]["backlog"]
+    }
     if not waiting:
         return [*found.values()]
     try:
-        sent = send_once(waiting, lambda: Session(session.options, session.verb).host, SECONDS)
+        sent = send_once(waiting, lambda: Session(session.options, session.verb).host, health)
     except (KeyboardInterrupt, Interrupted):
         sent = [{**found[address], "error": "interrupted before it had it all"} for address in waiting]
     found.update((server["address"], server) for server in sent)

@@ -7,14 +7,19 @@ since the server itself is asked whenever a connection is made.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from pacha import __version__
 from pacha.core.errors import Failed, PachaError, Refused
+from pacha.core.health import Health
 from pacha.core.line import Acknowledged, Known, Stand, stand
 from pacha.core.protocol import PROTOCOL, check_protocols
 from pacha.ops.catch_up import catch_up
 from pacha.ops.host import Host
 from pacha.ops.ports import Server
+from pacha.ops.tip import last_of
+from pacha.ops.told import server_object
 
 # Between two looks this many others, captures and other servers, may change what is to be done.
 _TRIES = 5
@@ -87,6 +92,20 @@ class Sender:
         )
         host.index.acknowledge(after)
         return after
+
+    def tell(self, agent: Mapping[str, Any]) -> None:
+        """Tell the server how this host is. `agent` is what only that knows: `agent` (whether one runs),
+        `degraded` and `problem`.
+        """
+        host = self._host
+        last = last_of(host)
+        waiting = [
+            server_object(host.index.acknowledged(one), last)["backlog"] for one in host.config.servers
+        ]
+        health = Health(
+            host.now_ns(), __version__, backlog=max(waiting), skipped=len(host.index.skipped()), **agent
+        )
+        self._known = self._server.tell(health.encode())
 
     def _settle(self, before: Acknowledged) -> tuple[Known, str]:
         """Do what there is to do until both have the same; what the server tells then, and the newest

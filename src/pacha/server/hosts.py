@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pacha.core.authorized_keys import PublicKey, forced_line, hosts_of, other_line, parse_key, with_hosts
 from pacha.core.errors import NotFound, Refused
+from pacha.core.health import Health
 from pacha.core.protocol import HOST
 from pacha.server.keys_file import KeysFile
 from pacha.server.registry import Record, Registry
@@ -33,6 +34,7 @@ class Listed(NamedTuple):
     revisions: int
     used: int
     quota: int
+    health: Health | None = None
 
     @property
     def is_host(self) -> bool:
@@ -136,6 +138,7 @@ class Hosts:
             seen.seq if seen else 0,
             self.registry.used(name),
             record.quota or self._quota,
+            seen.health if seen and is_known else None,
         )
 
     def write_keys(self, gone: str = "") -> bool:

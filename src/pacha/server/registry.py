@@ -20,6 +20,7 @@ from pacha.adapters.lock import open_lock, try_lock
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Busy, Failed, NotFound, PachaError, Refused
+from pacha.core.health import Health
 from pacha.core.protocol import HOST
 from pacha.server.log import Log
 from pacha.server.sessions import Sessions
@@ -44,13 +45,14 @@ class Record(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What its last session told: kept to be shown, decides nothing."""
+    """What its last session told, and how it was when it last said so: kept to be shown, decides nothing."""
 
     time_ns: int
     tip: str = ""
     seq: int = 0
     protocol: int = 0
     version: str = ""
+    health: Health | None = None
 
 
 class Registry:
@@ -138,13 +140,16 @@ class Registry:
 
     def saw(self, name: str, seen: Seen) -> None:
         """Note what a session told. It need not survive a power cut."""
-        _write(os.path.join(self.folder(name), "seen.json"), seen._asdict(), durable=False)
+        values = {**seen._asdict(), "health": seen.health and seen.health._asdict()}
+        _write(os.path.join(self.folder(name), "seen.json"), values, durable=False)
 
     def seen(self, name: str) -> Seen | None:
         """When a host was last here; None where it never was."""
         try:
-            return Seen(**_read(os.path.join(self.folder(name), "seen.json")))
-        except (OSError, ValueError, TypeError):
+            values = _read(os.path.join(self.folder(name), "seen.json"))
+            health = values.get("health")
+            return Seen(**{**values, "health": health and Health.of(health)})
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def hooked(self, name: str) -> str | None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pacha.adapters.hg.bundle import Limits, Unfit
 from pacha.core import admission
 from pacha.core.errors import PachaError, Refused
+from pacha.core.health import Health
 from pacha.core.names import is_legal
 from pacha.core.protocol import HOST, PROTOCOL, Request, parse_request
 from pacha.core.revision import Stamp
@@ -150,6 +151,7 @@ class Keeper:
         self._quota = quota
         self._used: int | None = None
         self._last: Stamp | None = None
+        self._health: Health | None = None
         bounds = admission.Limits()
         self.limits = Limits(path=bounds.path, revision=bounds.content)
         self.folder = registry.folder(record.name)
@@ -222,6 +224,9 @@ class Keeper:
         """
         return self._request.machine if self._is_replaced else last.machine if last else ""
 
+    def alive(self, health: bytes) -> None:
+        self._health = Health.decode(health)
+
     def received(self, received: Received) -> None:
         last = self._last
         assert last is not None
@@ -235,7 +240,13 @@ class Keeper:
         self._saw(received.new, last.seq)
 
     def _saw(self, tip: str, seq: int) -> None:
-        self._registry.saw(self.host, Seen(time.time_ns(), tip, seq, self._request.protocol or 0))
+        """Note it; how the host is stays as it was last told."""
+        if self._health is None:
+            before = self._registry.seen(self.host)
+            self._health = before.health if before else None
+        version = self._health.version if self._health else ""
+        seen = Seen(time.time_ns(), tip, seq, self._request.protocol or 0, version, self._health)
+        self._registry.saw(self.host, seen)
 
     def acknowledged(self, received: Received) -> None:
         """Have the `post-receive` hooks run, without waiting for them."""

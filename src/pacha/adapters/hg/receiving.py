@@ -87,6 +87,9 @@ class Keeper(Teller, Protocol):
     def admit(self, arrival: Arrival, tip: str) -> Sequence[str]:
         """Every reason against it, each one sentence."""
 
+    def alive(self, health: bytes) -> None:
+        """Called with what the host says of itself; ValueError where that makes no sense."""
+
     def received(self, received: Received) -> None:
         """Called when it is on the disk, before the client is told."""
 

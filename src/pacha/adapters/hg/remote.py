@@ -58,6 +58,10 @@ class Remote:
         """What the server tells now, over the connection that is there."""
         return _known(self._talk("known"))
 
+    def tell(self, health: bytes) -> Known:
+        """Tell how this host is; what the server tells then."""
+        return _known(self._talk("alive", health))
+
     def common(self) -> int:
         """The last position here that the server has too, -1 where there is none."""
         return int(self._talk("common"))

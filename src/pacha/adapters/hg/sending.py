@@ -143,6 +143,15 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
         """What the server tells of itself now, as JSON."""
         return self._with_server(lambda: self._peer._call(b"pacha"))
 
+    def do_alive(self, health):
+        """Tell how this host is, to a server that knows of it; what the server tells then."""
+        return self._with_server(lambda: self._alive(health))
+
+    def _alive(self, health):
+        if self._peer.capable(b"pacha-alive"):
+            return self._peer._call(b"alive", health=health)
+        return self._peer._call(b"pacha")
+
     def do_common(self):
         """The last position of the local line that the server has too, -1 where there is none.
 
@@ -295,9 +304,10 @@ def _die_with_parent(number=signal.SIGKILL):
 
 
 def uisetup(ui):
-    """Add the `pacha` command to Mercurial's command server, and the wire command of the same name."""
+    """Add the `pacha` command to Mercurial's command server, and the wire commands of a server of Pacha's."""
     _die_with_parent()
     sshpeer.doublepipe = _Pipes
-    wireprotov1server.wireprotocommand(b"pacha", b"")(lambda *_: None)
+    for name, arguments in ((b"pacha", b""), (b"alive", b"health")):
+        wireprotov1server.wireprotocommand(name, arguments)(lambda *_: None)
     signal.signal(signal.SIGALRM, _give_up)
     answering.add_command(_Server)

@@ -6,8 +6,8 @@ session. Mercurial's own code answers those that read, out of one store; the one
 `receiving.py`, and exists only in the session of a host that sends. It imports Mercurial and nothing of Pacha
 but its neighbours.
 
-Besides Mercurial's own there is one command, `pacha`, without arguments: what the server has of this host, as
-one JSON object.
+Besides Mercurial's own there are two commands. `pacha`, without arguments, answers what the server has of the
+host, as one JSON object; `alive` answers the same to a host that says how it is.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pacha.adapters.hg.receiving import Keeper, Opened, Store, Teller, words_of
 _READING = frozenset(
     (b"between", b"branchmap", b"getbundle", b"heads", b"known", b"listkeys", b"lookup", b"protocaps")
 )
-_ADDING = frozenset((b"unbundle",))
+_ADDING = frozenset((b"alive", b"unbundle"))
 _BATCH = frozenset((b"heads", b"known", b"branchmap", b"listkeys", b"lookup", b"between"))
 _CAPABILITIES = (
-    b"batch", b"branchmap", b"getbundle", b"known", b"lookup", b"pacha", b"protocaps",
+    b"batch", b"branchmap", b"getbundle", b"known", b"lookup", b"pacha", b"pacha-alive", b"protocaps",
     b"unbundle=HG10GZ,HG10BZ,HG10UN",
 )  # fmt: skip
 _BUNDLE2 = {b"HG20": (), b"changegroup": (b"02", b"03"), b"error": (b"abort",), b"listkeys": ()}
@@ -216,7 +216,18 @@ class _Receiving(_Session):
         self._keeper = keeper
 
     def _add(self, command: bytes) -> None:
-        self._unbundle()
+        if command == b"alive":
+            self._alive()
+        else:
+            self._unbundle()
+
+    def _alive(self) -> None:
+        (health,) = self._arguments.getargs(b"health")
+        try:
+            self._keeper.alive(health)
+        except ValueError as problem:
+            raise Ended(f"what it says of itself makes no sense: {problem}") from None
+        self._respond(self._store.told())
 
     def _unbundle(self) -> None:
         self._arguments.getargs(b"heads")  # what the client believes to be there: admission knows
