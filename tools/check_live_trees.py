@@ -26,6 +26,7 @@ OWN_FILES = {
     "adapters/events/": "/proc; a directory is only found again by its handle, never read",
     "adapters/disk.py": "whole files in the state folder",
     "adapters/environment.py": "the hooks directory, looked at",
+    "adapters/forgets.py": "what servers are asked to forget, in the state folder",
     "adapters/hg/": "the store",
     "adapters/hooks.py": "the hooks directory",
     "adapters/index.py": "the index",

@@ -44,6 +44,14 @@ class Archive:
         sync_folder(os.path.dirname(store))
         return place
 
+    def stores(self) -> list[bytes]:
+        """The folder that holds the `.hg` of each."""
+        try:
+            names = [name for name in os.listdir(self._folder) if not name.endswith(_BUILT)]
+        except FileNotFoundError:
+            return []
+        return [os.path.join(self._folder, name) for name in sorted(names)]
+
     def drop(self, built: bytes) -> None:
         """Remove what is not needed after all."""
         shutil.rmtree(built, ignore_errors=True)

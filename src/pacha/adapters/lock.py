@@ -59,6 +59,11 @@ def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
+def take(descriptor: int) -> None:
+    """Wait for the lock, for something that takes a moment only."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 class Lock:
     """The lock of one state folder; a context manager that waits briefly and may be entered again by its
     holder.

@@ -53,6 +53,7 @@ def _send(sender: Sender, seconds: float, health: dict[str, Any] | None) -> dict
     while True:
         try:
             sender.send()
+            sender.have_forgotten(again=health is not None)
             if health is not None:
                 sender.tell(health)
             return None

@@ -1,17 +1,20 @@
-"""`pacha forget PATH`: remove a secret's content from every revision."""
+"""`pacha forget PATH`: remove a secret's content from every revision, here and on the servers."""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.sent import send
 from pacha.cli.session import Session
 from pacha.core.errors import Refused
+from pacha.core.names import content_path
 from pacha.ops.forget import Forgettable, forget, look_up
 from pacha.ops.told import path_object
 from pacha.ui.result import print_object
-from pacha.ui.text import plural, shown
+from pacha.ui.text import plural, printable, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,13 +39,47 @@ def run(session: Session, options: Namespace) -> int:
             print(f"  left: {line}", file=to)
     if asks and not ask():
         raise Refused("not done: nothing was forgotten")
-    count = 0 if options.dry_run else forget(session.host, path)
+    count, servers = 0, []
+    if not options.dry_run:
+        count = forget(session.host, path)
+        servers = _servers(session, path)
+    code = 3 if any(not server["forgotten"] for server in servers) else 0
     if session.as_json:
         values = {**path_object(path), "forgotten": count, "versions": found.revisions, "left": left(found)}
-        print_object({**values, "dry_run": options.dry_run})
+        print_object({**values, "servers": servers, "dry_run": options.dry_run}, ok=code == 0)
     elif not options.dry_run:
         print(f"forgotten: {plural(count, 'stored version')}")
-    return 0
+        _print(servers)
+    return code
+
+
+def _servers(session: Session, path: bytes) -> list[dict[str, Any]]:
+    """What became of it on each server: `{address, forgotten, refused, error}`."""
+    told = send(session)
+    asked = [one.servers for one in session.host.forgets.all() if one.path == content_path(path)]
+    left_to = {address: words for servers in asked for address, words in servers.items()}
+    return [
+        {
+            "address": server["address"],
+            "forgotten": server["address"] not in left_to,
+            "refused": left_to.get(server["address"]) or None,
+            "error": server["error"],
+        }
+        for server in told
+    ]
+
+
+def _print(servers: list[dict[str, Any]]) -> None:
+    sys.stdout.flush()
+    for server in servers:
+        address = printable(server["address"])
+        if server["forgotten"]:
+            print(f"{address} has forgotten it")
+        elif server["refused"]:
+            sys.stderr.write(f"  refused   {address}: {printable(server['refused'])}\n")
+        else:
+            why = server["error"] or "it has not answered"
+            sys.stderr.write(f"  waits     {printable(why)}: it is asked again whenever it is there\n")
 
 
 def left(found: Forgettable) -> list[str]:

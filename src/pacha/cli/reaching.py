@@ -1,20 +1,15 @@
 """Servers, as this machine reaches them: to send to one, or to read what it keeps.
 
-Called by `cli/session` alone, which knows configuration and state; a part of it, and no verb.
+Called by `cli/session`, which knows configuration and state, and by `status`; itself no verb.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-from pacha.adapters import machine
-from pacha.adapters.hg.remote import Remote
-from pacha.adapters.ssh_files import files_for
-from pacha.core.protocol import reading_words, request_words
-from pacha.core.ssh_command import ssh_words
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pacha.adapters.hg.remote import Remote
     from pacha.cli.session import Session
     from pacha.ops.fetch import Fetched
     from pacha.ops.ports import Copy
@@ -22,15 +17,19 @@ if TYPE_CHECKING:
 
 def sending_to(session: Session, address: str) -> Remote:
     """A server, with this host's own line."""
+    from pacha.adapters import machine
+    from pacha.core.protocol import request_words
+
     store = os.fsencode(os.path.join(session.state_path, "store"))
     return _remote(session, address, store, request_words(machine.machine_id()))
 
 
 def fetched(session: Session) -> Fetched:
     """The histories that the configured servers let this key read."""
-    from pacha.adapters import state
+    from pacha.adapters import machine, state
     from pacha.adapters.copies import Copies
     from pacha.adapters.hg.store import Store
+    from pacha.core.protocol import reading_words
     from pacha.ops.fetch import Fetched
 
     def reach(address: str, copy: Copy, host: str, rebuild: bool) -> Remote:
@@ -47,7 +46,23 @@ def fetched(session: Session) -> Fetched:
     )
 
 
+def asked_to_forget(session: Session) -> list[dict[str, Any]]:
+    """What servers were asked to forget and have not: as objects. For `status`, which has no host at hand."""
+    from pacha.adapters.forgets import Forgets
+
+    asked = Forgets(session.state_path).all()
+    if not asked:
+        return []
+    from pacha.ops.forget import asked_objects
+
+    return asked_objects(asked)
+
+
 def _remote(session: Session, address: str, store: bytes, request: str) -> Remote:
+    from pacha.adapters.hg.remote import Remote
+    from pacha.adapters.ssh_files import files_for
+    from pacha.core.ssh_command import ssh_words
+
     key, pins = files_for(session.state_path, address)
     ssh = ssh_words(os.environ.get("PACHA_SSH") or session.config.ssh, key, pins)
     return Remote(address, store, [*ssh, "--", address, request])

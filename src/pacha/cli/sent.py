@@ -50,10 +50,16 @@ def send(session: Session, health: dict[str, Any] | None = None) -> list[dict[st
 
     index, last = session.host.index, last_of(session.host)
     found = {address: server_object(index.acknowledged(address), last) for address in addresses}
-    waiting = {
-        address: SECONDS if found[address]["backlog"] else 0.0
+    asked = session.host.forgets.all()
+    wanted = {
+        address
         for address in addresses
-        if health is not None or found[address]["backlog"]
+        if found[address]["backlog"] or any(one.servers.get(address) == "" for one in asked)
+    }
+    waiting = {
+        address: SECONDS if address in wanted else 0.0
+        for address in addresses
+        if health is not None or address in wanted
     }
     if not waiting:
         return [*found.values()]

@@ -28,4 +28,5 @@ def run(session: Session, options: Namespace) -> int:
         raise UsageError("whose key was it?", hint="--host NAME, or --role ROLE --name NAME")
     door = Door(options.host or options.name, options.role or HOST, options.key)
     announcer = Announcer(session.program, session.hooks, session.registry)
-    return serve(session.registry, door, Terms(session.config.serve_quota), announcer.received)
+    terms = Terms(session.config.serve_quota, session.config.serve_forget)
+    return serve(session.registry, door, terms, announcer.received)

@@ -145,6 +145,7 @@ class Session:
         from pacha.adapters.archive import Archive
         from pacha.adapters.change_file import ChangeFile
         from pacha.adapters.files.tree import Tree
+        from pacha.adapters.forgets import Forgets
         from pacha.adapters.hg.store import Store
         from pacha.adapters.index import Index
         from pacha.adapters.journal import Journals
@@ -176,6 +177,7 @@ class Session:
             journals=Journals(os.path.join(folder, "journal")),
             change_file=ChangeFile(os.path.join(folder, NAME)),
             archive=Archive(os.fsencode(os.path.join(folder, "archive"))),
+            forgets=Forgets(folder),
             open_store=Store,
             server=self._server,
             new_spool=lambda: Spool(folder),

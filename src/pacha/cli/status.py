@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from pacha.agent.wiring import ask_agent, why_silent
+from pacha.cli.reaching import asked_to_forget
 from pacha.core.quantities import about_age, about_duration
 from pacha.core.shown import printable, shown
 from pacha.ui.result import print_object
@@ -37,6 +38,7 @@ def run(session: Session, options: Namespace) -> int:
     del found["changelog"]
     told = {server["address"]: server for server in agent.pop("servers")} if agent else {}
     found["servers"] = [told.get(server["address"], server) for server in found["servers"]]
+    found["forgets"] = asked_to_forget(session)
     if agent is None:
         why = why_silent(session.state_path)
         agent = {**_NO_AGENT, "died": why == "died", "stuck": why == "stuck"}
@@ -78,7 +80,8 @@ def _is_clean(found: dict[str, Any]) -> bool:
     agent = found["agent"]
     ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
     late = any(server["error"] or _is_old(server) for server in found["servers"])
-    return not (ails or late or any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed")))
+    trouble = any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed", "forgets"))
+    return not (ails or late or trouble)
 
 
 def _is_old(server: dict[str, Any]) -> bool:
@@ -174,6 +177,13 @@ def _print_troubles(found: dict[str, Any], now: int) -> None:
         _row("skipped", f"{_path(item)}  {item['reason']}", "red" if item["failed"] else "")
     for item in found["paced"]:
         _row("restless", f"{_path(item)}  changes more than 20 times an hour: captured every 10 minutes")
+    for item in found["forgets"]:
+        words = (
+            f"refused: {item['error']}"
+            if item["error"]
+            else f"asked for at {item['since'][:19]}, and not done yet"
+        )
+        _row("forget", f"{_path(item)}  {printable(item['server'])}: {printable(words)}", "yellow")
     change = found["change"]
     if change is not None:
         age = about_duration(max(now - change["begun_ns"], 0))

@@ -48,6 +48,7 @@ KEYS: dict[str, Key] = {
     "serve.hosts": Key(None, _ABSOLUTE_WORDS),
     "serve.authorized_keys": Key(None, _ABSOLUTE_WORDS),
     "serve.quota": Key("2GB", SIZE_WORDS),
+    "serve.forget": Key(False, "true or false"),
     "serve.account": Key(None, f"the name of an account: {_NAME_WORDS}"),
     "serve.sshd": Key("sshd", 'a command such as "sshd -f FILE"'),
     "push.allowed_signers": Key(None, _ABSOLUTE_WORDS),
@@ -106,6 +107,7 @@ class Config:
             "serve.authorized_keys", to.optional(to.path)
         )  # None: ~/.ssh
         self.serve_quota: int = read.get("serve.quota", to.size)
+        self.serve_forget: bool = read.get("serve.forget", to.boolean)
         self.serve_account: str | None = read.get("serve.account", to.optional(to.name))  # None: who runs it
         self.serve_sshd: str = read.get("serve.sshd", to.line)
 

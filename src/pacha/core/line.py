@@ -6,6 +6,7 @@ from 0 along this host's own line; -1 is before its first revision.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Stand = Literal["same", "ahead", "lost", "behind", "forked", "foreign"]
@@ -39,6 +40,17 @@ class Acknowledged(NamedTuple):
     def backlog(self, tip: str, seq: int) -> int:
         """How many revisions wait, the newest being `tip` with the number `seq`."""
         return 0 if self.node == tip else max(seq - self.seq, 1) if tip else 0
+
+
+class Asked(NamedTuple):
+    """What servers are asked to forget: every content of a store path but that with the file hash `keep`.
+    `servers` are those that have not done it, each with its refusal in words, or empty.
+    """
+
+    path: bytes
+    keep: bytes
+    time_ns: int
+    servers: Mapping[str, str]
 
 
 def stand(*, newest: int, theirs: int, common: int, acknowledged: int) -> Stand:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from itertools import takewhile
 
-from pacha.core.errors import Refused
+from pacha.core.errors import Refused, Unreachable
 from pacha.core.revision import Revision
 from pacha.core.tracked import Draft
 from pacha.ops.fetch import check_line
+from pacha.ops.forget import forget_again
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.ports import Server, Store
@@ -36,7 +37,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     name = f"{host.now_ns() // 1_000_000:x}"
     built = host.archive.begin(name)
     try:
-        server.fetch(built, common, tip)
+        _fetch(host, server, built, common, tip)
         store = host.open_store(built)
         try:
             check_line(store, host.name, common, server.address)
@@ -48,6 +49,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
                 store.close()
                 host.store.close()
                 place = host.archive.put(built, host.store.path)
+                forget_again(host, server.address)
                 tip_of(host)
         finally:
             store.close()
@@ -58,6 +60,20 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     kept = place.decode("utf-8", "replace")
     host.report.note(f"{words}{more}; the store as it was is in {kept}")
     return True
+
+
+def _fetch(host: Host, server: Server, built: bytes, common: int, tip: str) -> None:
+    """Where the server's rest does not fit to what is here, since one of both has forgotten contents that it
+    builds upon, all of its line.
+    """
+    try:
+        server.fetch(built, common, tip)
+    except (Refused, Unreachable):
+        if common < 0:
+            raise
+        host.archive.drop(built)
+        server.connect()
+        server.fetch(built, -1, tip)
 
 
 def _must_not_concern_others(host: Host, server: Server, common: int) -> None:

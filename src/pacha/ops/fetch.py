@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pacha.core.errors import DamagedStore, NotFound, PachaError, Refused
+from pacha.core.errors import DamagedStore, NotFound, PachaError, Refused, Unreachable
 from pacha.core.line import Known
 from pacha.core.names import is_legal
 from pacha.core.protocol import PROTOCOL, check_protocols
@@ -94,6 +94,8 @@ class Fetched:
             if known.host != name:
                 raise Refused(f"{server.address} tells of {known.host!a} where {name} was asked for")
             if not self._bring_up(server, copy, name, known):
+                if not server.is_connected:
+                    known = server.connect()
                 built = copy.begin()
                 server.fetch(built, -1, known.tip)
                 self._check(server, built, name, -1)
@@ -117,7 +119,7 @@ class Fetched:
                 return False
             server.pull(known.tip)
             self._check(server, copy.path, name, newest)
-        except (DamagedStore, Refused):
+        except (DamagedStore, Refused, Unreachable):  # what is new may not fit to what was forgotten
             return False
         return True
 

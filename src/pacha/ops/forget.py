@@ -1,21 +1,26 @@
 """Forget: remove the content of one file from every revision, for a secret that was captured by accident.
 
 Called by the verb, which asks first. Mercurial's censor does the work: hashes, times and metadata stay, the
-bytes go. This is the one operation after which the history holds less than before.
+bytes go, here and in the stores that were replaced. This is the one operation after which the history holds
+less than before. Servers are asked for the same: `ops/send` does it, and what a server has not done waits.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from pacha.core.entry import DIRECTORY, parse_entry
 from pacha.core.errors import NotFound, UsageError
-from pacha.core.names import content_path, join
+from pacha.core.line import Asked
+from pacha.core.names import content_path, decode_path, join
+from pacha.core.quantities import format_when
 from pacha.core.shown import shown as show_path
 from pacha.ops.heal import heal
 from pacha.ops.history import content_at, log, newest
 from pacha.ops.host import Host
 from pacha.ops.tip import lines_at
+from pacha.ops.told import path_object
 
 
 class Forgettable(NamedTuple):
@@ -44,7 +49,7 @@ def look_up(host: Host, path: bytes) -> Forgettable:
             if change.after is not None and change.after.has_content and change.after.sha256:
                 digests.add(change.after.sha256)
                 revisions += content_at(host, told.revision.position, path) is not None
-    if not digests or not revisions:
+    if not digests or not (revisions or host.config.servers):  # servers may still have it
         raise NotFound(f"{shown} has no stored content", hint=f"pacha log {shown}")
     return Forgettable(
         path, revisions, digests, _is_live(host, path), host.rules.covers(path), _copies(host, path, digests)
@@ -68,13 +73,45 @@ def _copies(host: Host, path: bytes, digests: set[bytes]) -> list[bytes]:
     return sorted(found)
 
 
-def forget(host: Host, path: bytes) -> int:
-    """Remove every stored content of `path`; how many versions there were."""
+def forget(host: Host, path: bytes, keep: bytes = b"") -> int:
+    """Remove every stored content of `path` but the one whose file hash is `keep`; how many there were."""
     with host.lock:
         heal(host)
-        count = host.store.censor(content_path(path))
+        host.forgets.ask(content_path(path), keep, host.now_ns(), host.config.servers)
+        count = _censor(host, content_path(path), keep)
         for journal, _ in list(host.journals.all()):
             if any(step.path == path for step in journal.steps):
                 journal.discard()
         host.index.change(values={"changelog": host.store.signature()}, normals={path: None})
     return count
+
+
+def _censor(host: Host, path: bytes, keep: bytes) -> int:
+    for place in host.archive.stores():
+        store = host.open_store(place)
+        try:
+            store.censor(path, keep)
+        finally:
+            store.close()
+    return host.store.censor(path, keep)
+
+
+def forget_again(host: Host, address: str) -> None:
+    """After this host took over the line of a server: what that has not forgotten yet came back with it."""
+    for asked in host.forgets.all():
+        if address in asked.servers:
+            _censor(host, asked.path, asked.keep)
+
+
+def asked_objects(asked: Iterable[Asked]) -> list[dict[str, Any]]:
+    """`[{path, server, since, error}]`: what servers are asked for and have not done."""
+    return [
+        {
+            **path_object(decode_path(one.path.partition(b"/")[2])),
+            "server": address,
+            "since": format_when(one.time_ns),
+            "error": words or None,
+        }
+        for one in asked
+        for address, words in one.servers.items()
+    ]

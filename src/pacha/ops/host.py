@@ -14,6 +14,7 @@ from pacha.core.rules import Rules
 from pacha.ops.ports import (
     Archive,
     ChangeFile,
+    Forgets,
     Hooks,
     Index,
     Journals,
@@ -77,6 +78,7 @@ class Host:
         journals: Journals,
         change_file: ChangeFile,
         archive: Archive,
+        forgets: Forgets,
         open_store: Callable[[bytes], Store],
         server: Callable[[str], Server],
         new_spool: Callable[[], Spool],
@@ -99,6 +101,7 @@ class Host:
         self.journals = journals
         self.change_file = change_file
         self.archive = archive
+        self.forgets = forgets
         self.open_store = open_store  # another store than this host's own
         self.server = server  # the server at an address
         self.new_spool = new_spool

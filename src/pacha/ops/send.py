@@ -93,6 +93,15 @@ class Sender:
         host.index.acknowledge(after)
         return after
 
+    def have_forgotten(self, *, again: bool) -> None:
+        """Have the server forget what it was asked for; `again`: also what it refused before."""
+        for asked in self._host.forgets.all():
+            refusal = asked.servers.get(self._server.address)
+            if refusal is None or (refusal and not again):
+                continue
+            words = self._server.forget(asked.path, asked.keep)
+            self._host.forgets.answered(asked, self._server.address, words)
+
     def tell(self, agent: Mapping[str, Any]) -> None:
         """Tell the server how this host is. `agent` is what only that knows: `agent` (whether one runs),
         `degraded` and `problem`.

@@ -83,7 +83,7 @@ class Hosts:
         """
         record = self.registry.record(name)
         self._must_be_free(key, name)
-        self.registry.put(record._replace(key=str(key), machine="", replaced=record.role == HOST))
+        self.registry.change(name, key=str(key), machine="", replaced=record.role == HOST)
         self.write_keys()
         self.registry.log("rekeyed", name, words=key.fingerprint)
         return self.registry.sessions(name).end()

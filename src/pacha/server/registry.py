@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from pacha.adapters import disk
-from pacha.adapters.lock import open_lock, try_lock
+from pacha.adapters.lock import open_lock, take, try_lock
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Busy, Failed, NotFound, PachaError, Refused
@@ -114,15 +114,43 @@ class Registry:
             disk.sync_folder(self.path)
         _write(self._record(record.name), record._asdict())
 
+    def change(self, name: str, **values: Any) -> None:
+        """Put other values into a record, whatever else changes it at the same moment."""
+        with self._editing():
+            self.put(self.record(name)._replace(**values))
+
     def set_machine(self, name: str, machine: str) -> None:
         """Bind a host to the machine that its first revision was made on."""
-        self.put(self.record(name)._replace(machine=machine, replaced=False))
+        self.change(name, machine=machine, replaced=False)
 
     def revoke(self, name: str) -> None:
         """From now on there is no such host, though what is known of it is still there."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._editing():
             os.unlink(self._record(name))
             disk.sync_folder(self.folder(name))
+
+    def note_forgetting(self, name: str, path: bytes, count: int) -> None:
+        """Keep that a host has so many contents of a store path removed from its history, from now on."""
+        line = json.dumps({"time_ns": time.time_ns(), "path": os.fsdecode(path), "versions": count})
+        self.change(name, forgotten=-time.time_ns())
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        file = os.open(os.path.join(self.folder(name), "forgotten"), flags, 0o600)
+        try:
+            os.write(file, line.encode() + b"\n")
+            os.fsync(file)
+        finally:
+            os.close(file)
+        disk.sync_folder(self.folder(name))
+
+    @contextmanager
+    def _editing(self) -> Iterator[None]:
+        """Be the one who changes a record: a moment each."""
+        file = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            take(file)
+            yield
+        finally:
+            os.close(file)
 
     def forget(self, name: str) -> None:
         """Remove what is known of a host, but for its history."""

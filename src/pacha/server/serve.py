@@ -26,6 +26,7 @@ from pacha.core.health import Health
 from pacha.core.names import is_legal
 from pacha.core.protocol import HOST, PROTOCOL, Request, parse_request
 from pacha.core.revision import Stamp
+from pacha.core.shown import shown
 from pacha.server.limits import limit
 from pacha.server.reading import Reader, listing
 from pacha.server.registry import Record, Registry, Seen
@@ -58,6 +59,7 @@ class Terms(NamedTuple):
     """What the configuration says: `quota` is for a host that has none of its own."""
 
     quota: int
+    forget: bool = False  # whether a host may have contents removed from its own history
 
 
 def serve(
@@ -96,7 +98,7 @@ def _receive(
     """The session of a host that sends."""
     quota = record.quota or terms.quota
     limit(max(quota, _SMALLEST_FILE_LIMIT))
-    keeper = Keeper(registry, record, request, quota, announce)
+    keeper = Keeper(registry, record, request, terms._replace(quota=quota), announce)
     keeper.check_machine(request.machine)
     return _answer(registry.store(keeper.host), keeper)
 
@@ -139,7 +141,7 @@ class Keeper:
         registry: Registry,
         record: Record,
         request: Request,
-        quota: int,
+        terms: Terms,
         announce: Callable[[str, str], None] | None = None,
     ) -> None:
         self._registry = registry
@@ -148,7 +150,8 @@ class Keeper:
         self._machine = record.machine
         self._is_replaced = record.replaced
         self._request = request
-        self._quota = quota
+        self._quota = terms.quota
+        self._may_forget = terms.forget
         self._used: int | None = None
         self._last: Stamp | None = None
         self._health: Health | None = None
@@ -199,6 +202,28 @@ class Keeper:
         self._last = stamp
         proposal = admission.Proposal(arrival.parents, arrival.branch, stamp, arrival.sizes)
         return admission.judge(proposal, host=self.host, tip=tip, text_of=arrival.text_of, has=arrival.has)
+
+    # -- forgetting ----------------------------------------------------------------------------------
+
+    def aside(self) -> Sequence[bytes]:
+        return self._registry.archived(self.host)
+
+    @contextmanager
+    def forgetting(self, path: bytes, count: int) -> Iterator[None]:
+        """The fact is on the disk before a content goes; and who copies the history meanwhile knows it."""
+        if not self._may_forget:
+            raise Unfit(
+                "this server removes nothing from a history: forget = true in its [serve] would let it"
+            )
+        before = self._registry.forgotten(self.host)
+        if not count and before >= 0:
+            yield
+            return
+        self._registry.note_forgetting(self.host, path, count)
+        yield
+        self._registry.change(self.host, forgotten=time.time_ns())
+        self._registry.log("forgotten", self.host, count=count, words=shown(path))
+        self._used = None
 
     # -- what is told --------------------------------------------------------------------------------
 

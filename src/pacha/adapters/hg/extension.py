@@ -24,6 +24,7 @@ testedwith = b"7.2"
 _beside = os.fsencode(os.path.dirname(__file__))
 healing = util.load_path(os.path.join(_beside, b"healing.py"), "hgext.pacha_healing")
 durable = healing.durable
+censoring = util.load_path(os.path.join(_beside, b"censoring.py"), "hgext.pacha_censoring")
 answering = util.load_path(os.path.join(_beside, b"answering.py"), "hgext.pacha_answering")
 
 
@@ -248,26 +249,11 @@ class _Session(answering.Answering):  # type: ignore[name-defined]
         list(map(self.item, complaints.splitlines()))
         return verifier.errors + verifier.warnings
 
-    def do_censor(self, path):
-        """Replace every stored content of `path` by nothing; returns how many there were."""
-        repo = self._repo
-        with repo.lock():
-            filelog = repo.file(path)
-            nodes = {filelog.node(rev) for rev in filelog if not filelog.iscensored(rev)}
-            if nodes:
-                with repo.transaction(b"pacha-censor") as transaction:
-                    written = durable.Durable(repo, transaction, [path])
-                    filelog.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
-                # The undo files may still hold what was to be forgotten.
-                for name in filter(lambda name: name.startswith(b"undo"), repo.svfs.listdir()):
-                    repo.svfs.unlink(name)
-                directory = os.path.dirname(repo.svfs.join(filelog._revlog._indexfile))
-                for name in os.listdir(directory):
-                    if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
-                        os.unlink(os.path.join(directory, name))
-                durable.fsync(directory)
-                written.closed()
-            return len(nodes)
+    def do_censor(self, path, keep):
+        """Replace every stored content of `path` but the one with the hash `keep` (empty: none) by nothing;
+        returns how many there were.
+        """
+        return censoring.censor(self._repo, path, keep)
 
 
 def _known_parents(file):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 
 from mercurial import changegroup, error, localrepo, phases, ui
@@ -18,7 +18,7 @@ from mercurial.node import hex as tohex
 from mercurial.node import nullrev
 from mercurial.utils import storageutil
 
-from pacha.adapters.hg import healing
+from pacha.adapters.hg import censoring, healing
 from pacha.adapters.hg.bundle import NULL, Limits, Payload, Unfit, look_through
 
 _SETTINGS = (
@@ -89,6 +89,12 @@ class Keeper(Teller, Protocol):
 
     def alive(self, health: bytes) -> None:
         """Called with what the host says of itself; ValueError where that makes no sense."""
+
+    def aside(self) -> Sequence[bytes]:
+        """The stores of this host that were put aside."""
+
+    def forgetting(self, path: bytes, count: int) -> AbstractContextManager[None]:
+        """Entered to take so many contents of a store path away; Unfit where this server does not do that."""
 
     def received(self, received: Received) -> None:
         """Called when it is on the disk, before the client is told."""
@@ -163,11 +169,38 @@ class Store(Opened):
 
         Raise Unfit, with the store as it was, where it may not be.
         """
+        with self._at_work():
+            return self._receive(spool, size)
+
+    def forget(self, path: bytes, keep: bytes) -> int:
+        """Take every content of a store path but that with the file hash `keep` out of the history, and out
+        of what was put aside of it; how many there were. Unfit where that may not be.
+        """
+        with self._at_work():
+            if not path.startswith(b"files/") or not self._keeper.is_legal(path):
+                raise Unfit("it names no content of a store")
+            aside = [self._open_as_is(other) for other in self._keeper.aside()]
+            repos = [repo for repo in (self.repo, *aside) if censoring.stored(repo, path, keep)]
+            count = sum(len(censoring.stored(repo, path, keep)) for repo in repos)
+            with self._keeper.forgetting(path, count):
+                for repo in repos:
+                    censoring.censor(repo, path, keep)
+            return count
+
+    def _open_as_is(self, path):
+        repo = super()._open(path)
+        healing.recover(repo)
+        return repo
+
+    @contextmanager
+    def _at_work(self):
+        """The host's lock, and the store healed; whatever goes wrong becomes Unfit, in words."""
         with self._keeper.locked():
             healing.recover(self.repo)
             self.refresh()
             try:
-                return self._receive(spool, size)
+                yield
+                return
             except Unfit as inner:
                 problem = str(inner)
             except MemoryError:

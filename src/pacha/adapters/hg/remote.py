@@ -62,6 +62,17 @@ class Remote:
         """Tell how this host is; what the server tells then."""
         return _known(self._talk("alive", health))
 
+    def forget(self, path: bytes, keep: bytes) -> str:
+        """Have the contents of a store path but that with the file hash `keep` forgotten there; the server's
+        refusal in words, empty where it has done it.
+        """
+        try:
+            told = json.loads(self._talk("forget", path, keep))
+            words = "" if type(told.get("forgotten")) is int else str(told["refused"])[:_MOST_WORDS]
+        except (ValueError, KeyError, AttributeError):
+            words = "its answer makes no sense"
+        return words
+
     def common(self) -> int:
         """The last position here that the server has too, -1 where there is none."""
         return int(self._talk("common"))

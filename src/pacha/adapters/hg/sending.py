@@ -37,9 +37,11 @@ testedwith = b"7.2"
 
 _beside = os.fsencode(os.path.dirname(__file__))
 answering = util.load_path(os.path.join(_beside, b"answering.py"), "hgext.pacha_answering")
+censoring = util.load_path(os.path.join(_beside, b"censoring.py"), "hgext.pacha_censoring")
 durable = util.load_path(os.path.join(_beside, b"durable.py"), "hgext.pacha_durable")
 
 _BYTES_A_SECOND = 1_000_000
+_DAMAGED = b"it is damaged"  # how a server calls what does not fit to what it has
 _CAPABILITIES = {b"HG20": (), b"changegroup": (b"02", b"03")}
 
 
@@ -152,6 +154,15 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
             return self._peer._call(b"alive", health=health)
         return self._peer._call(b"pacha")
 
+    def do_forget(self, path, keep):
+        """Ask the server to forget the contents of a store path; its answer, as JSON."""
+        return self._with_server(lambda: self._forget(path, keep))
+
+    def _forget(self, path, keep):
+        if not self._peer.capable(b"pacha-forget"):
+            return b'{"refused": "its Pacha is too old to forget"}'
+        return self._peer._call(b"forget", path=path, keep=tohex(keep) if keep else b"")
+
     def do_common(self):
         """The last position of the local line that the server has too, -1 where there is none.
 
@@ -175,6 +186,19 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
         return self._with_server(lambda: self._push(base, unhex(node)))
 
     def _push(self, base, node):
+        try:
+            return self._push_bundle(base, node)
+        except answering.Told as told:
+            if _DAMAGED not in told.args[1]:
+                raise
+        # The server may have forgotten a content that this end sent a difference from: whole texts, then.
+        self._repo.ui.setconfig(b"devel", b"bundle.delta", b"full", b"pacha")
+        try:
+            return self._push_bundle(base, node)
+        finally:
+            self._repo.ui.setconfig(b"devel", b"bundle.delta", b"", b"pacha")
+
+    def _push_bundle(self, base, node):
         changelog = self._repo.changelog
         before = changelog.node(base) if base >= 0 else self._repo.nullid
         outgoing = discovery.outgoing(self._repo, [before], [node])
@@ -188,11 +212,14 @@ class _Server(answering.Answering):  # type: ignore[name-defined]
         part.addparam(b"version", version)
         part.addparam(b"nbchanges", b"%d" % len(outgoing.missing), mandatory=False)
         reply = self._peer.unbundle(util.chunkbuffer(self._counted(bundle.getchunks())), [b"force"], b"")
-        for part in reply.iterparts():
+        refusal = None
+        for part in reply.iterparts():  # to its end: the connection is used again
             if part.type in (b"error:abort", b"error:unsupportedcontent", b"error:pushraced"):
-                raise answering.Told("refused", part.params.get(b"message", b"it says no, and not why"))
-            if part.type == b"output":
+                refusal = part.params.get(b"message", b"it says no, and not why")
+            elif part.type == b"output":
                 self._ui.status(part.read())
+        if refusal is not None:
+            raise answering.Told("refused", refusal)
         _Pipes.patience = self._patience
         return self._peer._call(b"pacha")
 
@@ -306,8 +333,9 @@ def _die_with_parent(number=signal.SIGKILL):
 def uisetup(ui):
     """Add the `pacha` command to Mercurial's command server, and the wire commands of a server of Pacha's."""
     _die_with_parent()
+    censoring.prepare()
     sshpeer.doublepipe = _Pipes
-    for name, arguments in ((b"pacha", b""), (b"alive", b"health")):
+    for name, arguments in ((b"pacha", b""), (b"alive", b"health"), (b"forget", b"path keep")):
         wireprotov1server.wireprotocommand(name, arguments)(lambda *_: None)
     signal.signal(signal.SIGALRM, _give_up)
     answering.add_command(_Server)

@@ -197,9 +197,11 @@ class Store:
             complaints.append(f"{child.value} errors")
         return complaints if child.value else []
 
-    def censor(self, path: bytes) -> int:
-        """Remove every stored content of one store path; how many there were."""
-        return int(self._start().call("censor", path))
+    def censor(self, path: bytes, keep: bytes = b"") -> int:
+        """Remove every stored content of one store path but that with the file hash `keep`; how many there
+        were.
+        """
+        return int(self._start().call("censor", path, keep))
 
 
 def _revision(item: tuple[int, bytes, bytes, tuple[int, int], bytes, bytes, list[bytes]]) -> Revision:

@@ -6,13 +6,16 @@ session. Mercurial's own code answers those that read, out of one store; the one
 `receiving.py`, and exists only in the session of a host that sends. It imports Mercurial and nothing of Pacha
 but its neighbours.
 
-Besides Mercurial's own there are two commands. `pacha`, without arguments, answers what the server has of the
-host, as one JSON object; `alive` answers the same to a host that says how it is.
+Besides Mercurial's own there are three commands. `pacha`, without arguments, answers what the server has of
+the host, as one JSON object; `alive` answers the same to a host that says how it is; `forget` takes contents
+out of the host's history, where the server's configuration lets it, and answers how many.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -24,6 +27,7 @@ from mercurial import bundle2, wireprotoserver, wireprototypes, wireprotov1serve
 from mercurial.exchanges import bundle_caps
 from mercurial.utils import urlutil
 
+from pacha.adapters.hg import censoring
 from pacha.adapters.hg.bundle import Unfit
 from pacha.adapters.hg.receiving import Keeper, Opened, Store, Teller, words_of
 
@@ -31,10 +35,11 @@ from pacha.adapters.hg.receiving import Keeper, Opened, Store, Teller, words_of
 _READING = frozenset(
     (b"between", b"branchmap", b"getbundle", b"heads", b"known", b"listkeys", b"lookup", b"protocaps")
 )
-_ADDING = frozenset((b"alive", b"unbundle"))
+_ADDING = frozenset((b"alive", b"forget", b"unbundle"))
 _BATCH = frozenset((b"heads", b"known", b"branchmap", b"listkeys", b"lookup", b"between"))
 _CAPABILITIES = (
-    b"batch", b"branchmap", b"getbundle", b"known", b"lookup", b"pacha", b"pacha-alive", b"protocaps",
+    b"batch", b"branchmap", b"getbundle", b"known", b"lookup", b"pacha", b"pacha-alive", b"pacha-forget",
+    b"protocaps",
     b"unbundle=HG10GZ,HG10BZ,HG10UN",
 )  # fmt: skip
 _BUNDLE2 = {b"HG20": (), b"changegroup": (b"02", b"03"), b"error": (b"abort",), b"listkeys": ()}
@@ -44,6 +49,7 @@ _LONGEST_LINE = 1 << 12
 _LONGEST_ARGUMENT = 1 << 22
 _MOST_ARGUMENTS = 64
 _PIECE = 1 << 16
+_FILE_HASH = re.compile(rb"(?:[0-9a-f]{40})?")
 _LONGEST_REASON = 200  # bytes; a parameter of a bundle2 part holds 255
 
 
@@ -55,6 +61,7 @@ def serve(path: bytes, teller: Teller | Keeper) -> int:
     """Answer the client until it leaves; the exit code. `path` is the store, which a Keeper may make."""
     with _own_streams() as (fin, fout):
         _close_the_rest()
+        censoring.prepare()
         try:
             if teller.writes:
                 keeper = cast("Keeper", teller)
@@ -218,6 +225,8 @@ class _Receiving(_Session):
     def _add(self, command: bytes) -> None:
         if command == b"alive":
             self._alive()
+        elif command == b"forget":
+            self._forget()
         else:
             self._unbundle()
 
@@ -228,6 +237,20 @@ class _Receiving(_Session):
         except ValueError as problem:
             raise Ended(f"what it says of itself makes no sense: {problem}") from None
         self._respond(self._store.told())
+
+    def _forget(self) -> None:
+        path, keep = self._arguments.getargs(b"path keep")
+        if not _FILE_HASH.fullmatch(keep):
+            raise Ended("it names a content by what is no hash")
+        try:
+            with _bounded():
+                told: dict[str, object] = {
+                    "forgotten": self._receiver.forget(path, bytes.fromhex(keep.decode()))
+                }
+        except Unfit as problem:
+            self._keeper.refused(str(problem))
+            told = {"refused": str(problem)}
+        self._respond(json.dumps(told).encode())
 
     def _unbundle(self) -> None:
         self._arguments.getargs(b"heads")  # what the client believes to be there: admission knows
@@ -242,16 +265,13 @@ class _Receiving(_Session):
         # It has no name: nothing is left of a session that was killed.
         with tempfile.TemporaryFile(dir=self._keeper.folder) as spool:
             size = self._take(spool, room)
-            signal.alarm(0)
-            signal.setitimer(signal.ITIMER_PROF, _WORK)
             try:
-                received, part = self._receiver.receive(spool, size)
+                with _bounded():
+                    received, part = self._receiver.receive(spool, size)
             except Unfit as problem:
                 self._keeper.refused(str(problem))
                 self._reply(b"error:abort", (b"message", _reason(problem)))
                 return
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
         self._keeper.received(received)
         self._reply(b"reply:changegroup", (b"in-reply-to", b"%d" % part), (b"return", b"1"))
         self._keeper.acknowledged(received)
@@ -278,6 +298,17 @@ class _Receiving(_Session):
         reply.addpart(bundle2.bundlepart(name, parameters))
         self._fout.writelines(reply.getchunks())
         self._fout.flush()
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Work whose time is the server's, and not that of a client which says nothing: bounded all the same."""
+    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_PROF, _WORK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def line(fin: BinaryIO) -> bytes:
