@@ -1,5 +1,6 @@
 """The jail, tried with real clients: ssh that asks for anything, Mercurial that pushes by force, and bytes of the
-wire protocol that no client sends. Whatever is refused is refused in one line, with one in the server's log.
+wire protocol that no client sends; with a host's key, a reader's and an admin's. Whatever is refused is refused in
+one line, with one in the server's log.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ from tests.server.hub import STOCK, Client, Hub, hub
 pytestmark = pytest.mark.xdist_group("jail")
 
 MACHINE = "m" * 32
+# What each role asks for, and is given: the history of web1.
+ASKS = {
+    "host": "pacha serve --protocol 1",
+    "reader": "pacha serve --protocol 1 --read web1",
+    "admin": "pacha serve --protocol 1 --read web1 --rebuild",
+}
+READS = ("reader", "admin")
+all_roles = pytest.mark.parametrize("role", ASKS)
+# An admin's session is a reader's, but for the word that it begins with: the long lists are for the soak.
+roles = pytest.mark.parametrize("role", ["host", "reader", pytest.param("admin", marks=pytest.mark.soak)])
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,14 @@ def server(place: Path) -> Iterator[Hub]:
             client = Client(place / name, name)
             client.capture({"more": b"second\n"})
             assert made.push(made.add(name), client.store, name).returncode == 0
+        for role in READS:
+            made.let_read(role, role)
         yield made
+
+
+def key_of(server: Hub, role: str) -> Path:
+    """The private key of who has that role."""
+    return server.sshd.key("web1" if role == "host" else role)
 
 
 @pytest.fixture
@@ -55,29 +73,44 @@ WORDS = [
     "", "id", "hg -R web2 serve --stdio", "hg -R web1/../web2 serve --stdio", "hg -R {hosts}/web2 serve --stdio",
     "hg -R --debugger serve --stdio", "hg -R web1 serve --stdio; id", "hg -R web1 serve --stdio --config hooks.x=id",
     "pacha serve --host web2", "pacha serve --protocol 3", "scp -t /tmp", "hg -R web1 serve --stdio\nid",
+    "pacha serve --protocol 1 --read ../web2", "pacha serve --protocol 1 --read web9", "pacha serve --role admin --name x",
 ]  # fmt: skip
+MORE_WORDS = {
+    "host": ["pacha serve --protocol 1 --read web2", "pacha serve --protocol 1 --list"],
+    "reader": ["pacha serve --protocol 1", f"pacha serve --protocol 1 --machine {MACHINE}", ASKS["admin"]],
+    "admin": [
+        "pacha serve --protocol 1",
+        f"pacha serve --protocol 1 --machine {MACHINE}",
+        "hg -R admin serve --stdio",
+    ],
+}
 
 
+@all_roles
 @pytest.mark.usefixtures("unchanged")
-def test_no_other_command_is_run(server: Hub, place: Path) -> None:
-    key = server.sshd.key("web1")
+def test_no_other_command_is_run(server: Hub, place: Path, role: str) -> None:
+    key = key_of(server, role)
     # One connection for all of them: each is a session of its own all the same.
     shared = ("-o", f"ControlPath={place}/c", "-o", "ControlMaster=auto", "-o", "ControlPersist=60")
     told = len(server.log("refused"))
-    for words in WORDS:
+    asks = [*WORDS, *MORE_WORDS[role]]
+    if role in READS:
+        asks.remove("hg -R web2 serve --stdio")  # theirs to read
+    for words in asks:
         asked = words.format(hosts=server.place / "hosts")
         answer = server.ssh(key, *([asked] if asked else []), options=shared)
         assert answer.returncode == 1, (asked, answer)
         assert answer.stdout == b""
         assert answer.stderr.startswith(b"pacha: refused: "), (asked, answer)
         assert b"uid=" not in answer.stderr
-    assert len(server.log("refused")) == told + len(WORDS)
+    assert len(server.log("refused")) == told + len(asks)
     server.ssh(key, "-O", "exit", options=("-o", f"ControlPath={place}/c"))
 
 
+@roles
 @pytest.mark.usefixtures("unchanged")
-def test_no_terminal_no_forwarding_no_file_transfer(server: Hub, place: Path) -> None:
-    key = server.sshd.key("web1")
+def test_no_terminal_no_forwarding_no_file_transfer(server: Hub, role: str) -> None:
+    key = key_of(server, role)
     assert b"PTY allocation request failed" in server.ssh(key, options=("-tt", "-o", "LogLevel=INFO")).stderr
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -89,9 +122,7 @@ def test_no_terminal_no_forwarding_no_file_transfer(server: Hub, place: Path) ->
         assert b"forwarding failed" in forwarded.stderr
         with pytest.raises(TimeoutError):
             listener.accept()
-    remote = server.ssh(
-        key, "pacha serve --protocol 1", options=("-R", "0:127.0.0.1:9", "-o", "ExitOnForwardFailure=yes")
-    )
+    remote = server.ssh(key, ASKS[role], options=("-R", "0:127.0.0.1:9", "-o", "ExitOnForwardFailure=yes"))
     assert remote.returncode == 255
     sftp = subprocess.run(
         ["sftp", "-F", str(server.sshd.client(key)), "hub"], input=b"ls /\n", capture_output=True, timeout=60
@@ -100,8 +131,9 @@ def test_no_terminal_no_forwarding_no_file_transfer(server: Hub, place: Path) ->
     assert b"etc" not in sftp.stdout
 
 
+@roles
 @pytest.mark.usefixtures("unchanged")
-def test_the_clients_environment_does_nothing(server: Hub, place: Path) -> None:
+def test_the_clients_environment_does_nothing(server: Hub, place: Path, role: str) -> None:
     """Even where sshd lets all of it through; the interpreter itself is told to ignore its own."""
     canary = place / "canary"
     (place / "evil.py").write_text(f"open({str(canary)!r}, 'w')\n")
@@ -113,15 +145,8 @@ def test_the_clients_environment_does_nothing(server: Hub, place: Path) -> None:
         "HGMODULEPOLICY": "py", "HGPROF": "ls", "LC_ALL": "tr_TR.UTF-8", "CHGINTERNALMARK": "1", "HGRCSKIPREPO": "",
     }  # fmt: skip
     options = [word for name, value in names.items() for word in ("-o", f"SetEnv={name}={value}")]
-    answer = server.ssh(
-        server.sshd.key("web1"), "pacha serve --protocol 1", options=tuple(options[:2]), input=b"pacha\n"
-    )
-    assert json.loads(answer.stdout.partition(b"\n")[2])["host"] == "web1", answer
-    for at in range(2, len(options), 10):
-        some = tuple(options[at : at + 10])
-        answer = server.ssh(
-            server.sshd.key("web1"), "pacha serve --protocol 1", options=some, input=b"pacha\n"
-        )
+    for some in (options[:2], *(options[at : at + 10] for at in range(2, len(options), 10))):
+        answer = server.ssh(key_of(server, role), ASKS[role], options=tuple(some), input=b"pacha\n")
         assert json.loads(answer.stdout.partition(b"\n")[2])["host"] == "web1", (some, answer)
     assert not canary.exists()
 
@@ -146,15 +171,23 @@ COMMANDS: dict[str, bytes] = {
     "bundle cut off": b"unbundle\nheads 0\n100\nxxx",
     "no bundle": b"unbundle\nheads 0\n",
 }  # fmt: skip
+# What a host may say; who reads may not.
+ADDING = {
+    "unbundle": b"unbundle\nheads 0\n0\n",
+    "alive": b"alive\nhealth 2\n{}",
+    "forget": b"forget\npath 7\nfiles/fkeep 0\n",
+    "batch of forget": b"batch\ncmds 27\nforget path=files/f,keep=;x* 0\n",
+}
 
 
+@roles
 @pytest.mark.usefixtures("unchanged")
-def test_no_other_wire_command_is_answered(server: Hub, place: Path) -> None:
-    key = server.sshd.key("web1")
+def test_no_other_wire_command_is_answered(server: Hub, place: Path, role: str) -> None:
+    key = key_of(server, role)
     shared = ("-o", f"ControlPath={place}/w", "-o", "ControlMaster=auto", "-o", "ControlPersist=60")
-    for name, said in COMMANDS.items():
+    for name, said in (COMMANDS if role == "host" else COMMANDS | ADDING).items():
         told = len(server.log("refused"))
-        answer = server.ssh(key, "pacha serve --protocol 1", options=shared, input=said)
+        answer = server.ssh(key, ASKS[role], options=shared, input=said)
         assert answer.returncode == 1, (name, answer)
         assert answer.stderr.startswith(b"pacha: refused: "), (name, answer)
         assert answer.stderr.count(b"\n") == 1, (name, answer)
@@ -178,17 +211,55 @@ ATTACKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def attacks(server: Hub, place: Path) -> dict[str, Path]:
+    """Copies of web1's line, each with one of the attacks behind it."""
+    assert server
+    found = {}
+    for name, attack in ATTACKS.items():
+        copy = StoreCopy(place / "web1" / "state" / "store", place / f"attack {name}").path
+        for words in attack:
+            if words[0] == "commit" and "-Am" in words:
+                (copy / "files" / "mine").write_text(words[-1])
+            local(copy, *words)
+        found[name] = copy
+    return found
+
+
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_push_by_force_adds_nothing(server: Hub, place: Path, tmp_path: Path, name: str) -> None:
-    key, copy = server.sshd.key("web1"), StoreCopy(place / "web1" / "state" / "store", tmp_path / "copy").path
-    for words in ATTACKS[name]:
-        if words[0] == "commit" and "-Am" in words:
-            (copy / "files" / "mine").write_text(words[-1])
-        local(copy, *words)
-    pushed = server.push(key, copy, "web1", "--force", "--new-branch")
+@roles
+def test_a_push_by_force_adds_nothing(server: Hub, attacks: dict[str, Path], role: str, name: str) -> None:
+    pushed = server.push(key_of(server, role), attacks[name], "web1", "--force", "--new-branch")
     assert pushed.returncode != 0
-    assert b"pacha: refused: " in pushed.stderr
+    assert b"pacha: refused: " in pushed.stdout + pushed.stderr
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("role", READS)
+def test_who_reads_adds_nothing_that_a_host_might(server: Hub, role: str) -> None:
+    session = Wire(server, key_of(server, role), ASKS[role])
+    tip = bytes.fromhex(session.told()["tip"])
+    good = Forged("web1", parents=(tip, NULL), contents={b"f": b"x\n"})
+    session.say(
+        b"unbundle\nheads 10\n" + b"force".hex().encode() + b"%d\n" % len(good.bundle()) + good.bundle()
+    )
+    code, said = session.end()
+    assert (code, said) == (1, b"pacha: refused: this session reads, and writes nothing\n")
+
+
+@pytest.mark.parametrize("role", READS)
+def test_to_read_leaves_no_trace_in_any_history(server: Hub, tmp_path: Path, role: str) -> None:
+    def seen() -> list[tuple[str, int, int]]:
+        found = [path for path in (server.place / "hosts").rglob("*") if path.is_file()]
+        return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
+
+    before = seen()
+    cloned = server.hg(key_of(server, role), "clone", "ssh://hub/web2", tmp_path / "clone")
+    assert cloned.returncode == 0, cloned
+    said = b"heads\nbranchmap\npacha\nlistkeys\nnamespace 6\nphaseslookup\nkey 3\ntip"
+    assert server.ssh(key_of(server, role), ASKS[role], input=said).returncode == 0
+    assert seen() == before
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -203,9 +274,12 @@ def test_an_unrelated_or_anothers_line_adds_nothing(server: Hub, place: Path) ->
     assert StoreCopy(server.store("fresh"), place / "fresh-copy").nodes() == []
 
 
+@roles
 @pytest.mark.usefixtures("unchanged")
-def test_bookmarks_phases_and_push_variables_change_nothing(server: Hub, place: Path, tmp_path: Path) -> None:
-    key, copy = server.sshd.key("web1"), StoreCopy(place / "web1" / "state" / "store", tmp_path / "copy").path
+def test_bookmarks_phases_and_push_variables_change_nothing(
+    server: Hub, place: Path, tmp_path: Path, role: str
+) -> None:
+    key, copy = key_of(server, role), StoreCopy(place / "web1" / "state" / "store", tmp_path / "copy").path
     local(copy, "bookmark", "-r", "0", "mine")
     local(copy, "phase", "--force", "--draft", "-r", "all()")
     server.push(key, copy, "web1", "-B", "mine")

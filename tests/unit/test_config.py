@@ -36,6 +36,7 @@ recipients = ["age1abc", "ssh-ed25519 AAAA comment"]
 hosts = "/var/lib/pacha/hosts"
 authorized_keys = "/var/lib/pacha/.ssh/authorized_keys"
 quota = "3GB"
+forget = true
 account = "pacha"
 sshd = "sshd -f /etc/ssh/pacha"
 
