@@ -12,12 +12,13 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import needs
-from tests.faults.loopfs import LoopFs, loop_fs
+from tests.faults.loopfs import loop_fs
 from tests.plainhg import StoreCopy
 from tests.server.forge import NULL, Forged, Wire
 from tests.server.hub import Hub, hub
@@ -45,8 +46,15 @@ class Line:
         revision.bundle()  # which makes its id
         return revision
 
-    def push(self, revision: Forged, strike: Callable[[], None] | None = None) -> str:
-        """Push it, and strike when all of it was sent; what was answered, or what ended the session."""
+    def push(
+        self,
+        revision: Forged,
+        strike: Callable[[], None] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> str:
+        """Push it, strike when all of it was sent, and then the moment that it is acknowledged; what was
+        answered, or what ended the session.
+        """
         session = Wire(self.server, self.key)
         try:
             session.told()
@@ -57,6 +65,8 @@ class Line:
             if strike is not None:
                 strike()
             answer, words = session.reply()
+            if then is not None:
+                then()
         except (AssertionError, OSError, ValueError, IndexError) as problem:
             return f"cut: {problem}"
         finally:
@@ -93,9 +103,20 @@ def wait() -> None:
     time.sleep(CHANCE.random() * 0.35)
 
 
+def either(
+    strike: Callable[[], None], number: int
+) -> tuple[Callable[[], None] | None, Callable[[], None] | None]:
+    """Strike at some instant, and every fourth time at that of the acknowledgement."""
+
+    def later() -> None:
+        wait()
+        strike()
+
+    return (None, strike) if number % 4 == 3 else (later, None)
+
+
 def kill_session(server: Hub) -> None:
     """The process that receives, and nothing else."""
-    wait()
     for pid in server.registry.sessions(HOST).pids():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -103,7 +124,6 @@ def kill_session(server: Hub) -> None:
 
 def kill_server(server: Hub) -> None:
     """sshd with all its sessions."""
-    wait()
     server.sshd.stop(signal.SIGKILL)
     server.sshd.start()
 
@@ -113,8 +133,8 @@ def rounds(server: Hub, count: int, copy: Path) -> None:
     answers = []
     for number in range(count):
         revision = line.next()
-        strike = kill_session if number % 3 else kill_server
-        answers.append(line.push(revision, lambda strike=strike: strike(server)))  # type: ignore[misc]
+        strike = partial(kill_session if number % 3 else kill_server, server)
+        answers.append(line.push(revision, *either(strike, number)))
         line.settle(revision, copy)
     line.done(copy)
     said = sum(answer.startswith("reply:changegroup") for answer in answers)
@@ -157,9 +177,9 @@ def on_a_disk(tmp_path: Path, count: int) -> None:
         line = Line(server)
         os.sync()
         said = 0
-        for _ in range(count):
+        for number in range(count):
             revision = line.next()
-            answer = line.push(revision, lambda: _lose_power(disk))
+            answer = line.push(revision, *either(disk.cut_power, number))
             said += answer.startswith("reply:changegroup")
             server.sshd.stop(signal.SIGKILL)
             disk.power_on()
@@ -170,15 +190,10 @@ def on_a_disk(tmp_path: Path, count: int) -> None:
         server.sshd.stop()
 
 
-def _lose_power(disk: LoopFs) -> None:
-    wait()
-    disk.cut_power()
-
-
 @needs.loop
 @pytest.mark.fault
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    on_a_disk(tmp_path, 2)
+    on_a_disk(tmp_path, 4)
 
 
 @needs.loop
