@@ -39,6 +39,7 @@ OWN_FILES = {
     "adapters/sshd.py": "sshd's public host keys",
     "adapters/ssh_files.py": "the client's key and pinned host keys, in the state folder",
     "adapters/state.py": "the state folder",
+    "adapters/throwaway.py": "the root of a rehearsal, in the state folder",
     "cli/main.py": "/dev/null",
     "server/keys_file.py": "authorized_keys, as the account whose it is",
     "server/log.py": "the server's log, in the state folder",

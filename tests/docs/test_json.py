@@ -65,6 +65,9 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     pacha("log")
     pacha("show", str(first))
     pacha("rollback", "/etc/motd", "--to", str(first), "-n")
+    (host.root / "etc" / "motd").write_text("gone with the next line\n")
+    pacha("rebuild", "-n")
+    pacha("rebuild", "-y")
     waits = pacha("rollback", "/etc/motd", "--to", str(first), "-y", "--confirm", "1h")["confirm"]
     pacha("status")
     pacha("confirm", str(waits))

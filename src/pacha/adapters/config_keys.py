@@ -36,6 +36,22 @@ def _checked(new: str, path: str, servers: list[str]) -> str:
     return new
 
 
+def set_host(path: str, name: str) -> bool:
+    """Say what this host is called; whether that changed anything."""
+
+    def change(old: str) -> str:
+        known = parse(old, path)
+        if known.host == name:
+            return old
+        if "host" not in known.values:
+            return before_tables(old, f"host = {json.dumps(name)}")
+        document = _document(old)
+        document["host"] = name
+        return str(document.as_string())
+
+    return rewrite(path, change)
+
+
 def set_account(path: str, account: str) -> bool:
     """Say in `[serve]` which account serves; whether that changed anything."""
 

@@ -16,7 +16,7 @@ import os
 import select
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,11 +74,22 @@ def failed(results: list[HookResult]) -> HookResult | None:
 class Hooks:
     """The hooks of one directory, which may be missing; each may take `timeout_ns`."""
 
-    def __init__(self, directory: str, timeout_ns: int, environment: Mapping[str, str] | None = None) -> None:
-        """Hand on `environment`, by default our own, without what steers Pacha's own interpreter."""
+    def __init__(
+        self,
+        directory: str,
+        timeout_ns: int,
+        environment: Mapping[str, str] | None = None,
+        entering: tuple[Sequence[str], str] = ((), ""),
+    ) -> None:
+        """Hand on `environment`, by default our own, without what steers Pacha's own interpreter.
+
+        `entering`: words before each command that run it inside another root, and that root, below which the
+        directory lies.
+        """
         self._directory = os.path.abspath(directory)
         self._timeout = timeout_ns / 1e9
         self._environment = os.environ if environment is None else environment
+        self._entering = entering
 
     def run(  # noqa: PLR0913 - what a hook is told, each under its own name
         self,
@@ -120,7 +131,9 @@ class Hooks:
         results = []
         for name in names:
             path = os.path.join(self._directory, moment, name)
-            results.append(_Run(path, output, self._timeout).result(line, environment))
+            words, outer = self._entering
+            command = [*words, path.removeprefix(outer)]
+            results.append(_Run(path, command, output, self._timeout).result(line, environment))
             if stop and results[-1].exit != 0:
                 break
         return results
@@ -196,8 +209,9 @@ def _parents(path: str) -> list[str]:
 class _Run:
     """One hook being run."""
 
-    def __init__(self, path: str, output: Output, timeout: float) -> None:
+    def __init__(self, path: str, command: list[str], output: Output, timeout: float) -> None:
         self._path = path
+        self._command = command
         self._name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
         self._output = output
         self._timeout = timeout
@@ -233,7 +247,7 @@ class _Run:
             _write_all(source, stdin)
             os.lseek(source, 0, os.SEEK_SET)
             return subprocess.Popen(
-                [self._path],
+                self._command,
                 stdin=source,
                 stdout=output,
                 stderr=output,

@@ -28,6 +28,7 @@ VERBS = {
     "cat": "a file as it was",
     "blame": "who wrote each line of a file, and when",
     "rollback": "bring paths back to an earlier revision",
+    "rebuild": "make a fresh machine what a host was",
     "confirm": "keep what an operation with --confirm did",
     "verify": "check the store, the servers' copies, and the live files against it",
     "forget": "remove a secret's content from the history",

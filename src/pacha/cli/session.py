@@ -38,7 +38,7 @@ class Session:
         self.options = options
         self.verb = verb
         self.as_json = bool(options.json)
-        self.report = Report(quiet=bool(options.quiet), as_json=self.as_json)
+        self.report = Report(quiet=bool(options.quiet), as_json=self.as_json, verbose=bool(options.verbose))
         self._closing: list[Any] = []
 
     # -- where things are --------------------------------------------------------------------------
@@ -128,6 +128,13 @@ class Session:
 
         return server_checks(self.serving)
 
+    def rename_host(self, name: str, path: str) -> None:
+        """Write into a configuration what its host is called."""
+        from pacha.adapters.config_keys import set_host
+
+        set_host(path, name)
+        self.forget_config()
+
     def forget_config(self) -> None:
         """The configuration is read again when it is next asked for."""
         self.__dict__.pop("config", None)
@@ -176,6 +183,7 @@ class Session:
             lock=lock,
             journals=Journals(os.path.join(folder, "journal")),
             change_file=ChangeFile(os.path.join(folder, NAME)),
+            rebuild_file=ChangeFile(os.path.join(folder, "rebuild.json")),
             archive=Archive(os.fsencode(os.path.join(folder, "archive"))),
             forgets=Forgets(folder),
             open_store=Store,
@@ -193,32 +201,15 @@ class Session:
         return self.closing(sending_to(self, address))
 
     def _rules(self, config: Config) -> Rules:
-        from pacha.core.rules import Rules
+        from pacha.cli.tracking import rules_of
 
-        own = [os.path.dirname(self.config_path)]
-        if self.config_path != self._default_config:
-            own = [self.config_path, self.hooks_path]
-        excluded = [self.state_path, "/run/pacha"]
-        return Rules(
-            config.watch,
-            config.ignore,
-            config.max_file_size,
-            [path for path in map(self.below_root, excluded) if path is not None],
-            [path for path in map(self.below_root, own) if path is not None],
-        )
+        return rules_of(config, self.config_path, self.hooks_path, self._default_config, self.state_path)
 
     def below_root(self, path: str) -> bytes | None:
         """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
-        from pacha.core.names import is_below
+        from pacha.cli.tracking import below_root
 
-        root = self.config.root
-        real = os.path.join(
-            os.fsencode(os.path.realpath(os.path.dirname(path))), os.fsencode(os.path.basename(path))
-        )
-        if root == b"/":
-            return real
-        top = os.path.realpath(root)
-        return real[len(top) :] if is_below(real, top) and real != top else None
+        return below_root(self.config.root, path)
 
     @property
     def program(self) -> list[str]:

@@ -175,7 +175,7 @@ class Apply:
                 continue
             try:
                 work(step)
-            except (OSError, Refusal, Vanished) as problem:
+            except (OSError, Refusal, Vanished, OverflowError) as problem:  # a number beyond the kernel's
                 self._refuse(step, _words(problem))
             else:
                 self._results[step.path] = Done(step, True, self._notes.get(step.path, ""))

@@ -66,7 +66,7 @@ class Difference(NamedTuple):
 
 
 # What brings files back records what was there, and what is there then, to the last line.
-EXACT = ("rollback", "undo")
+EXACT = ("rollback", "undo", "rebuild", "before-rebuild")
 # `{path: (sha256, file hash)}` of contents that the store already has under that path.
 Known = Mapping[bytes, tuple[bytes | None, bytes]]
 

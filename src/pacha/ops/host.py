@@ -36,6 +36,12 @@ class Report(Protocol):
     def progress(self, what: str, done: int, total: int | None) -> None:
         """`done` of `total` entries (None: not known)."""
 
+    def phase(self, name: str) -> None:
+        """A part of a long operation begins."""
+
+    def tool_output(self, line: bytes) -> None:
+        """A line that a package manager printed."""
+
     def hook_output(self, hook: str, line: bytes) -> None:
         """A line that a hook printed."""
 
@@ -77,6 +83,7 @@ class Host:
         lock: Lock,
         journals: Journals,
         change_file: ChangeFile,
+        rebuild_file: ChangeFile,
         archive: Archive,
         forgets: Forgets,
         open_store: Callable[[bytes], Store],
@@ -100,6 +107,7 @@ class Host:
         self.lock = lock
         self.journals = journals
         self.change_file = change_file
+        self.rebuild_file = rebuild_file  # how far a rebuild is
         self.archive = archive
         self.forgets = forgets
         self.open_store = open_store  # another store than this host's own

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from pacha.core import acl
 from pacha.core.entry import DIRECTORY, Entry, parse_entry, render_entry
 from pacha.core.errors import Interrupted
-from pacha.core.names import is_below, join, split
+from pacha.core.names import content_path, is_below, join, split
 from pacha.core.plan import METADATA, REMOVE, Step, build
+from pacha.core.revision import Revision
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
 from pacha.ops.heal import remove_temporaries
-from pacha.ops.host import Host
+from pacha.ops.host import Host, Past
 from pacha.ops.ports import Journal, Spool
 from pacha.ops.scan import live_line
 from pacha.ops.told import path_object
@@ -184,6 +185,23 @@ def perform(
         else done
         for done in results
     ]
+
+
+def stored_files(host: Past, target: Revision, steps: Sequence[Step]) -> dict[bytes, bytes]:
+    """The file hash, as of the target, of each step's path that has a stored content there."""
+    paths = {content_path(step.path): step.path for step in steps if step.after and step.after.has_content}
+    files = host.store.files(target.position, list(paths)) if paths else {}
+    return {paths[path]: node for path, node in files.items()}
+
+
+def stored_contents(
+    host: Past, stored: Mapping[bytes, bytes], steps: Sequence[Step]
+) -> Iterator[bytes | None]:
+    """Each step's stored content; None where there is none."""
+    wanted = [(content_path(step.path), stored[step.path]) for step in steps if step.path in stored]
+    found = iter(host.store.contents(wanted))
+    for step in steps:
+        yield next(found) if step.path in stored else None
 
 
 def step_objects(results: Sequence[Done]) -> list[dict[str, Any]]:

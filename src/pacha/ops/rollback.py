@@ -8,13 +8,13 @@ rewritten: the outcome is one more revision.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
 from pacha.core.entry import Entry
 from pacha.core.errors import NotFound
-from pacha.core.names import content_path, is_below, outermost
+from pacha.core.names import is_below, outermost
 from pacha.core.plan import Step
 from pacha.core.revision import Revision
 from pacha.core.rules import Rules
@@ -26,7 +26,16 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
-from pacha.ops.restore import Live, Planned, live_state, perform, plan, planned_objects
+from pacha.ops.restore import (
+    Live,
+    Planned,
+    live_state,
+    perform,
+    plan,
+    planned_objects,
+    stored_contents,
+    stored_files,
+)
 from pacha.ops.tip import rules_at, tip_of
 
 
@@ -142,13 +151,15 @@ def _do(
     # A hook may have changed what was seen.
     seen = None if hooks else live.difference
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
-    stored = _stored(host, target, planned.steps)
+    stored = stored_files(host, target, planned.steps)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", str(deadline), journal.id])
     header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
-    done = perform(host, journal, planned, header, lambda steps: _contents(host, stored, steps), deadline)
+    done = perform(
+        host, journal, planned, header, lambda steps: stored_contents(host, stored, steps), deadline
+    )
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
     if any(result.exit != 0 for result in results):
         undo(host, journal, f"the hook {results[-1].name} failed")
@@ -163,18 +174,3 @@ def _do(
         finish(host, journal, done)
     waits_for = "" if deadline is None else journal.id
     return RolledBack(target, outcome.revision, done, planned, hooks, time.monotonic() - started, waits_for)
-
-
-def _stored(host: Host, target: Revision, steps: Sequence[Step]) -> dict[bytes, bytes]:
-    """The file hash, as of the target, of each step's path that has a stored content there."""
-    paths = {content_path(step.path): step.path for step in steps if step.after and step.after.has_content}
-    files = host.store.files(target.position, list(paths)) if paths else {}
-    return {paths[path]: node for path, node in files.items()}
-
-
-def _contents(host: Host, stored: dict[bytes, bytes], steps: Sequence[Step]) -> Iterator[bytes | None]:
-    """Each step's stored content; None where there is none."""
-    wanted = [(content_path(step.path), stored[step.path]) for step in steps if step.path in stored]
-    found = iter(host.store.contents(wanted))
-    for step in steps:
-        yield next(found) if step.path in stored else None

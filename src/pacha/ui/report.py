@@ -19,8 +19,10 @@ _PATIENCE = 0.4  # seconds of work before a bar is worth its flicker
 class Report:
     """Notes and progress of one command."""
 
-    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+    def __init__(self, *, quiet: bool, as_json: bool, verbose: bool = False) -> None:
         self._quiet = quiet
+        self._as_json = as_json
+        self._verbose = verbose and not as_json
         self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
         self._started = time.monotonic()
         self._bar: Any = None
@@ -38,6 +40,27 @@ class Report:
             self.finish()
             sys.stderr.write(f"  {hook}: {content_line(line)}\n")
             sys.stderr.flush()
+
+    def phase(self, name: str) -> None:
+        """A part of a long operation begins; with --json, an event on standard error."""
+        self.finish()
+        if self._as_json:
+            self._event({"event": "phase", "phase": name})
+        elif not self._quiet:
+            sys.stderr.write(f"pacha: {name}\n")
+            sys.stderr.flush()
+
+    def tool_output(self, line: bytes) -> None:
+        """A line that a package manager printed, for who wants it."""
+        if self._verbose:
+            sys.stderr.write(f"  {content_line(line)}\n")
+            sys.stderr.flush()
+
+    def _event(self, values: dict[str, Any]) -> None:
+        import json
+
+        sys.stderr.write(json.dumps(values) + "\n")
+        sys.stderr.flush()
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Move the bar of `what`."""

@@ -24,6 +24,11 @@ class Accounts:
         self._numbers: dict[tuple[bytes, bytes], int | None] = {}
         self._tables: dict[bytes, list[tuple[bytes, int]]] = {}
 
+    def forget(self) -> None:
+        """Ask again: the accounts have been changed."""
+        for table in (self._names, self._numbers, self._tables):
+            table.clear()
+
     def user(self, number: int) -> bytes:
         """The user's name, empty where there is none."""
         return self._name(b"passwd", number)

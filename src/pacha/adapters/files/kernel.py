@@ -18,6 +18,7 @@ _SYS_OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
 _RESOLVE = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 _AT_EMPTY_PATH = 0x1000
+_NO_ACCOUNT = 0xFFFFFFFF  # which would change nothing, chown(2)
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 _FLAG_BITS = {b"a": 0x20, b"i": 0x10}
@@ -91,7 +92,11 @@ def rename(directory: int, old: bytes, new: bytes, flags: int = 0) -> None:
 
 
 def chown(descriptor: int, uid: int, gid: int) -> None:
-    """Change the owner of whatever the descriptor is, a symlink's too."""
+    """Change the owner of whatever the descriptor is, a symlink's too; OverflowError for what is no number
+    of an account.
+    """
+    if not (0 <= uid < _NO_ACCOUNT and 0 <= gid < _NO_ACCOUNT):
+        raise OverflowError("no account has such a number")
     _check(_libc.fchownat(descriptor, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), _AT_EMPTY_PATH))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,18 @@ class Tree:
     def sync_all(self, directory: Directory) -> None:
         """Write everything of the file system that `directory` is on to the disk."""
         kernel.syncfs(directory.descriptor)
+
+    def owned(self, users: Mapping[int, int], groups: Mapping[int, int]) -> Iterator[tuple[bytes, int, int]]:
+        """(path, user, group as they shall be) of each entry of whoever gets another number."""
+        from pacha.adapters.files.owners import owned
+
+        return owned(self, users, groups)
+
+    def give(self, path: bytes, uid: int, gid: int) -> None:
+        """Change the owner of one entry, and nothing else of it."""
+        from pacha.adapters.files.owners import give
+
+        give(self, path, uid, gid)
 
     def resolve(self, path: bytes) -> bytes:
         """The path with the links among its parents resolved, the leaf left as it is, all as seen from the

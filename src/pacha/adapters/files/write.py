@@ -46,7 +46,7 @@ class Workbench:
                 self._make_file(name, entry, data or b"")
             else:
                 self._make_special(name, entry)
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             self.discard(name)
             raise
         return name

@@ -236,6 +236,23 @@ class _Session(answering.Answering):  # type: ignore[name-defined]
         for line in dag_util.annotate(self._repo[rev][path].introfilectx(), _known_parents):
             self.item((line.fctx.rev(), line.text), len(line.text))
 
+    def do_copy(self, path):
+        """Make a repository at `path` with every revision of this one, and nothing else of it."""
+        from mercurial import changegroup, discovery, phases
+
+        made = hg.repository(self._server.ui.copy(), path, create=True).unfiltered()
+        repo = self._repo
+        outgoing = discovery.outgoing(repo, [repo.nullid], [repo.changelog.tip()])
+        chunks = util.chunkbuffer(changegroup.makestream(repo, outgoing, b"03", b"bundle"))
+        unpacked = changegroup.getunbundler(b"03", chunks, None)
+        with made.lock(), made.transaction(b"pacha-copy") as transaction:
+            unpacked.apply(made, transaction, b"pull", b"pacha", targetphase=phases.public)
+        for rev in made:
+            context = made[rev]
+            if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
+                raise error.Abort(b"it is not one line of revisions")
+        durable.syncfs(path)
+
     def do_verify(self):
         """Mercurial's own verification; items are its complaints, the value is their number."""
         repo = self._repo

@@ -197,6 +197,12 @@ class Store:
             complaints.append(f"{child.value} errors")
         return complaints if child.value else []
 
+    def copy(self, path: bytes) -> None:
+        """Make another repository at `path`, on the disk when this returns: all revisions, and nothing that
+        is not history. Raise DamagedStore where they are not one line.
+        """
+        self._start().call("copy", path)
+
     def censor(self, path: bytes, keep: bytes = b"") -> int:
         """Remove every stored content of one store path but that with the file hash `keep`; how many there
         were.

@@ -16,6 +16,8 @@ _EXTENDED = b"/var/lib/apt/extended_states"
 _LISTS = b"/etc/apt/sources.list.d"
 _GONE = (b"not-installed", b"config-files")
 _QUIETLY = ["-y", "-q", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+# Asking must not write a cache of the lists.
+_ASK = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
 _ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
 
 
@@ -88,7 +90,7 @@ class Apt:
         found: dict[bytes, list[bytes]] = {}
         if not names:
             return found
-        for line in root.run(["apt-cache", "madison", *map(text, names)]).splitlines():
+        for line in root.run([*_ASK, "madison", *map(text, names)]).splitlines():
             fields = [field.strip() for field in line.split(b"|")]
             if (
                 len(fields) == 3

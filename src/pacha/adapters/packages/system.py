@@ -8,23 +8,43 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from pacha.adapters import inside
+from pacha.adapters.files.stage import stage, unstage
 from pacha.adapters.files.tree import Tree
+from pacha.adapters.hooks import Hooks
 from pacha.adapters.packages.apk import Apk
 from pacha.adapters.packages.apt import Apt
-from pacha.adapters.packages.family import Family, Unreadable
+from pacha.adapters.packages.family import Family, Unreadable, Wish
 from pacha.adapters.packages.pacman import Pacman
 from pacha.adapters.packages.rpm import Dnf, Zypper
 from pacha.core.errors import Failed
-from pacha.core.facts import Facts
+from pacha.core.facts import Facts, Package
 
 FAMILIES: tuple[Family, ...] = (Apt(), Dnf(), Zypper(), Apk(), Pacman())
 _RELEASE = (b"/usr/lib/os-release", b"/etc/os-release")
 _AT_MOST = 200_000_000  # bytes of one package database
 _KEY_AT_MOST = 1_000_000
-_TOLD = {"ID": "id", "VERSION_ID": "version", "PRETTY_NAME": "name"}
+_TOLD = {"ID": "id", "VERSION_ID": "version", "VERSION_CODENAME": "codename", "PRETTY_NAME": "name"}
+# No service is to start before its files are there: Debian's tools ask this program (invoke-rc.d(8)). Ours is
+# known by its second line, so that one of a killed Pacha goes with the next.
+_NO_SERVICE = (
+    "sh",
+    "-c",
+    """p=/usr/sbin/policy-rc.d; ours=
+if [ ! -e $p ] || grep -q '^# made by pacha rebuild$' $p; then
+    ours=1
+    [ ! -d /usr/sbin ] || printf '#!/bin/sh\\n# made by pacha rebuild\\nexit 101\\n' >$p
+    chmod -f 755 $p
+fi
+"$@"; code=$?
+[ -z "$ours" ] || rm -f $p
+exit $code""",
+    "sh",
+)
 
 
 class System:
@@ -95,6 +115,91 @@ class System:
         found = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
         told = {name: found[key] for key, name in _TOLD.items() if found.get(key)}
         return {**told, "machine": os.uname().machine} if told else {}
+
+    # -- installing --------------------------------------------------------------------------------
+
+    def family(self) -> str:
+        """The name of the family that is there, empty where there is none."""
+        return next((family.name for family in self.families()), "")
+
+    def repositories(self) -> tuple[bytes, ...]:
+        """Where repositories and their keys are configured."""
+        return tuple(path for family in self.families() for path in family.repositories)
+
+    def present(self) -> Mapping[bytes, bytes]:
+        """The version of every installed package."""
+        return {name: v for family in self.families() for name, v in self._told(family.present).items()}
+
+    def installed(self) -> dict[bytes, Package]:
+        """What was installed on purpose, and what is held."""
+        return {name: p for family in self.families() for name, p in self._told(family.installed).items()}
+
+    def available(self, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """The versions that can be installed, as far as that is known yet."""
+        found: dict[bytes, list[bytes]] = {}
+        for family in self.families():
+            with suppress(Unreadable):
+                found.update(family.available(self, names))
+        return found
+
+    def refresh(self, line: Callable[[bytes], None]) -> None:
+        """Finish what an interrupted run has left, and fetch what the repositories have."""
+        for family in self.families():
+            for words in family.refresh():
+                self._follow(words, line)
+
+    def install(self, wishes: Sequence[tuple[bytes, bytes | None]], line: Callable[[bytes], None]) -> int:
+        """Install (name, version, None for the newest) in one transaction; the exit code."""
+        return max(
+            (
+                self._follow(family.install([Wish(*wish) for wish in wishes]), line)
+                for family in self.families()
+            ),
+            default=0,
+        )
+
+    def mark(self, packages: Mapping[bytes, Package], line: Callable[[bytes], None]) -> None:
+        """Let them count as installed on purpose, and as held, as captured."""
+        for family in self.families():
+            for words in family.mark(packages):
+                self._follow(words, line)
+
+    def settle(self, is_renamed: bool, line: Callable[[bytes], None]) -> None:
+        """On a running machine: it takes the name of /etc/hostname where that is another, reads its units
+        again, and starts those that are enabled.
+        """
+        if self._tree.root != b"/":
+            return
+        name = self.read(b"/etc/hostname").split(b"\n")[0].strip().decode("ascii", "replace")
+        if is_renamed and name:
+            inside.follow(b"/", ["hostname", name], line)
+        if os.path.isdir("/run/systemd/system"):
+            inside.follow(b"/", ["systemctl", "daemon-reload"], line)
+            inside.follow(b"/", ["systemctl", "start", "--no-block", "default.target"], line)
+
+    @contextmanager
+    def staged(
+        self, files: Mapping[bytes, bytes], timeout_ns: int, more: Mapping[str, str]
+    ) -> Iterator[Hooks]:
+        """Hooks of these files (`moment/name`), run inside the root, with `more` in their environment."""
+        root = self._tree.root
+        folder = os.fsdecode((b"" if root == b"/" else root) + stage(self._tree, files))
+        outer = "" if root == b"/" else os.fsdecode(root)
+        try:
+            yield Hooks(folder, timeout_ns, inside.environment(more), (inside.entering(root), outer))
+        finally:
+            unstage(self._tree)
+
+    def _told(self, ask: Callable[[System], Any]) -> Any:
+        try:
+            return ask(self)
+        except Unreadable as problem:
+            raise Failed(
+                f"what is installed cannot be told: {problem}", hint="or --skip packages"
+            ) from problem
+
+    def _follow(self, words: Sequence[str], line: Callable[[bytes], None]) -> int:
+        return inside.follow(self._tree.root, [*_NO_SERVICE, *words], line)
 
     def _is_there(self, path: bytes) -> bool:
         return bool(self._status(path))

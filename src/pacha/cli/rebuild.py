@@ -1,0 +1,176 @@
+"""`pacha rebuild [HOST] …`: make a fresh machine what a host was."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.history import as_it_is
+from pacha.cli.rebuilt import print_outcome, print_plan, rebuilt_object
+from pacha.cli.sent import send_and_tell
+from pacha.cli.session import Session
+from pacha.core.config_values import is_host_name
+from pacha.core.errors import NotFound, Refused, UsageError
+from pacha.ops.host import Kept, Past
+from pacha.ops.rebuild import Rebuilt, rebuild
+from pacha.ops.rebuild_plan import PARTS, Draft, Request, own_config, target_of
+from pacha.ui.result import print_object
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("host", metavar="HOST", nargs="?", help="which host (default: this one)")
+    parser.add_argument(
+        "--from", metavar="DIR", dest="source", help="its store or any clone of it, instead of the servers'"
+    )
+    parser.add_argument(
+        "--to", metavar="R", help="as it was then: a revision, an ISO time, or an age such as 2h"
+    )
+    parser.add_argument(
+        "--only", metavar="PATH", nargs="+", action="extend", default=[], help="bring back these paths alone"
+    )
+    parser.add_argument(
+        "--skip",
+        metavar="PART",
+        action="append",
+        default=[],
+        choices=PARTS,
+        help="leave out: " + ", ".join(PARTS),
+    )
+    parser.add_argument("--root", metavar="DIR", help="the system that is rebuilt lies below this folder")
+    parser.add_argument("--as-new", metavar="NAME", default="", help="make another host of it, of this name")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="build it in a throwaway root, and say what would come back"
+    )
+    parser.add_argument("--base", metavar="PATH", help="with it: a fresh system, as a folder or tar archive")
+    parser.add_argument(
+        "--threshold", metavar="PERCENT", type=float, default=95.0, help="with it: exit 4 below this score"
+    )
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Fetch, plan, ask, do, and print the outcome."""
+    asks = not options.rehearse and will_ask(options, "the plan")
+    if options.as_new and not is_host_name(options.as_new):
+        raise UsageError(f"{options.as_new} cannot name a host", hint='letters, digits, ".", "_" and "-"')
+    only = tuple(map(_absolute, options.only))
+    source = _source(_go_below(session, options), options)
+    request = Request(options.host or source.name, options.to, only, frozenset(options.skip), options.as_new)
+    if options.rehearse:
+        from pacha.cli.rehearsal import rehearse
+
+        return rehearse(session, options, source, request, target_of(source, request.to).position)
+
+    def show(draft: Draft) -> None:
+        session.report.finish()
+        if (not session.as_json and not (options.quiet and options.yes)) or asks:
+            to = before_asking(session.as_json) if asks else sys.stdout
+            print_plan(draft, options.verbose or options.dry_run, to)
+            to.flush()
+
+    done = rebuild(
+        session.host, source, request, dry_run=options.dry_run, show=show,
+        ask=ask if asks else None,
+    )  # fmt: skip
+    session.report.finish()
+    if done is None:
+        raise Refused("not done: nothing was changed")
+    code = _code(done, options.dry_run)
+    if done.revision is not None or done.results:
+        _settle_configuration(session, options, done)
+        if not session.as_json:
+            print_outcome(done, quiet=bool(options.quiet))
+        return send_and_tell(session, code, lambda: rebuilt_object(done, dry_run=False))
+    if session.as_json:
+        print_object({**rebuilt_object(done, options.dry_run), "servers": []}, ok=code == 0)
+    return code
+
+
+def _absolute(text: str) -> bytes:
+    if not text.startswith("/"):
+        raise UsageError(f"{text} is not absolute", hint="name it as it is on that host: /etc/hosts")
+    return as_it_is(text)
+
+
+def _go_below(session: Session, options: Namespace) -> Session:
+    """Another root: the system there, and Pacha's state there, unless another state is named.
+
+    What reaches the history is this machine's own all the same.
+    """
+    if options.root is None:
+        return session
+    root = os.path.abspath(options.root)
+    if not os.path.isdir(root):
+        raise UsageError(f"there is no folder {options.root}", hint="mount the system there first")
+    session.config.root = os.fsencode(root)
+    if not (options.state or os.environ.get("PACHA_STATE")):
+        session.state_path = os.path.join(root, "var/lib/pacha")
+    return session.closing(Session(options, session.verb))
+
+
+# -- where the history comes from --------------------------------------------------------------------
+
+
+def _source(session: Session, options: Namespace) -> Past:
+    """The history: of a folder, kept by this server, of the servers in order, or this host's own."""
+    if options.source is not None:
+        return _in_folder(session, options.source)
+    name = options.host or session.host.name
+    if session.is_server and name in session.kept.names():
+        return session.kept.past(name)
+    if session.config.servers:
+        return session.fetched.past(name, rebuild=True)
+    if session.has_history and _name_of(session.host) == name:
+        return Kept(name, session.host.store, session.host.now_ns)
+    raise NotFound(
+        f"there is no history of {name} here, and no server is configured",
+        hint="pacha join SERVER, or --from DIR for its store or a clone of it",
+    )
+
+
+def _in_folder(session: Session, folder: str) -> Past:
+    place = os.path.abspath(folder)
+    for found in (place, os.path.join(place, "store")):
+        if os.path.isdir(os.path.join(found, ".hg")):
+            store = session.closing(session.host.open_store(os.fsencode(found)))
+            return Kept(_name_of(Kept("", store, session.now_ns)), store, session.now_ns)
+    raise NotFound(f"{folder} is no store", hint="a store is the folder that holds .hg")
+
+
+def _name_of(past: Past) -> str:
+    newest = next(past.store.history(limit=1), None)
+    if newest is None:
+        raise NotFound("that store has no revision")
+    return newest.stamp.host
+
+
+# -- afterwards --------------------------------------------------------------------------------------
+
+
+def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -> None:
+    """What was watched is watched from now on, also where the configuration itself was not part of it."""
+    desired = done.draft.desired
+    name = options.as_new or done.name
+    came_back = [path for path in map(own_config, desired.rules.own) if path in desired.lines]
+    if options.root is not None:  # the configuration of the system below lies there
+        for path in came_back if options.as_new else []:
+            session.rename_host(name, os.path.join(os.path.abspath(options.root), os.fsdecode(path[1:])))
+        return
+    session.forget_config()
+    if options.as_new or not (came_back or options.only or session.config.host == name):
+        session.rename_host(name, session.config_path)
+    own = session.rules
+    missing = [path for path in desired.scope if own.watch_of(path) is None and path not in desired.rules.own]
+    if missing:
+        session.add_watch(missing)
+
+
+def _code(done: Rebuilt, dry_run: bool) -> int:
+    if dry_run:
+        return 3 if any(step.refused for step in done.draft.files.steps) else 0
+    is_short = any(deviation.version is None for deviation in done.deviations)
+    return 3 if done.left or is_short or any(not one.ok for one in done.results) else 0

@@ -1,0 +1,92 @@
+"""`pacha rebuild HOST --rehearse`: the host is built in a throwaway root, compared, and forgotten.
+
+Called by `cli/rebuild`, which has found the history. Beside `cli/session` it knows an adapter: the root.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from pacha.adapters.throwaway import throwaway
+from pacha.cli.session import Session
+from pacha.core import config, facts
+from pacha.ops.facts import stored_facts
+from pacha.ops.rebuild import rebuild
+from pacha.ops.rehearse import Score, score
+from pacha.ui.result import print_object
+from pacha.ui.text import printable
+
+if TYPE_CHECKING:
+    from pacha.ops.host import Past
+    from pacha.ops.rebuild import Rebuilt
+    from pacha.ops.rebuild_plan import Request
+
+_DEBOOTSTRAP = ("debian", "ubuntu")
+_TOLD_AT_MOST = 20
+
+
+def rehearse(session: Session, options: Namespace, source: Past, request: Request, position: int) -> int:
+    """Build it, tell the score, and 4 where that is below the threshold."""
+    from pacha.adapters import state
+
+    started = time.monotonic()
+    system = facts.parse(stored_facts(source, position)).os
+    suite = system.get("codename", "") if system.get("id") in _DEBOOTSTRAP else ""
+    state.make(session.state_path)
+    session.report.phase("fresh system")
+    with (
+        throwaway(session.state_path, options.base, suite) as (root, folder),
+        closing(_below(session, options, root, folder)) as inner,
+    ):
+        done = rebuild(
+            inner.host, source, request, dry_run=False, show=lambda _draft: None, ask=None, rehearsal=True
+        )
+    assert done is not None  # nobody was asked
+    session.report.finish()
+    told, seconds = score(done), time.monotonic() - started
+    code = 4 if told.percent < options.threshold else 0
+    if session.as_json:
+        print_object(_object(done, told, seconds, options.threshold), ok=code == 0)
+    else:
+        _print(done, told, seconds)
+    return code
+
+
+def _below(session: Session, options: Namespace, root: str, folder: str) -> Session:
+    """A session of the system there: nothing of this machine's configuration or hooks."""
+    inner = Session(Namespace(**{**vars(options), "state": folder, "config": None}), session.verb)
+    inner.report = session.report
+    inner.config_path = f"{root}/etc/pacha/pacha.toml"
+    inner.config = config.defaults()
+    inner.config.root = root.encode("utf-8", "surrogateescape")
+    inner.config.hook_timeout_ns = session.config.hook_timeout_ns
+    return inner
+
+
+def _object(done: Rebuilt, told: Score, seconds: float, threshold: float) -> dict[str, Any]:
+    return {
+        "host": done.name,
+        "target": done.draft.desired.target.id,
+        "score": round(told.percent, 2),
+        "threshold": threshold,
+        "identical": told.identical,
+        "total": told.total,
+        "short": [{"what": what, "reason": reason} for what, reason in told.short],
+        "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in done.hooks],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _print(done: Rebuilt, told: Score, seconds: float) -> None:
+    target = done.draft.desired.target.id
+    print(f"{done.name} at {target} would come back: {told.percent:.1f} %, in {seconds:.0f} s")
+    print(f"  identical  {told.identical:,} of {told.total:,} packages and files")
+    sys.stdout.flush()
+    for what, reason in told.short[:_TOLD_AT_MOST]:
+        sys.stderr.write(f"  not so     {printable(what)}  {printable(reason)}\n")
+    if len(told.short) > _TOLD_AT_MOST:
+        sys.stderr.write(f"  … and {len(told.short) - _TOLD_AT_MOST:,} more (--json has all)\n")

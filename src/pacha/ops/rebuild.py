@@ -1,0 +1,384 @@
+"""Rebuild: make a fresh machine what a host was, from its history.
+
+Called by the verb. The history comes first: this machine goes on with the host's line (but as another host,
+`--as-new`, or for single paths), and its own state becomes one revision of that, so that a mistaken rebuild
+can itself be rolled back. Then the phases, in this order, each written down when it is done: hooks →
+repositories and keys → packages → users and groups → files → units → hooks → the outcome, compared once more
+and recorded. Each is made of desired − actual, so whoever is killed runs the same command again, and it goes
+on; a second run of a whole one finds nothing to do. It decides nothing about what is desired
+(`ops/rebuild_plan`), and files are written by `ops/apply` alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from pacha.core import accounts
+from pacha.core.errors import Failed, NotFound
+from pacha.core.names import escape_all, unescape
+from pacha.core.packages import INSTALL, MARK, Deviation, PackageStep, outcome
+from pacha.core.plan import Step
+from pacha.core.rules import Rules
+from pacha.ops.apply import Done
+from pacha.ops.capture import record
+from pacha.ops.confirm import new_id
+from pacha.ops.fetch import check_line
+from pacha.ops.heal import finish, heal
+from pacha.ops.host import Host, Past
+from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
+from pacha.ops.ports import Hooks
+from pacha.ops.rebuild_plan import (
+    BEFORE,
+    Draft,
+    Request,
+    desire,
+    draft,
+    key_steps,
+    owned_by,
+    plan_files,
+    plan_packages,
+    plan_people,
+    target_of,
+    texts_of,
+)
+from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
+from pacha.ops.tip import last_of, tip_of
+
+
+class Rebuilt(NamedTuple):
+    """The outcome. `left` is what is not as it was after all; `revision` None where nothing was done."""
+
+    draft: Draft
+    name: str
+    revision: str | None
+    before: str | None  # the revision with the machine's own state
+    results: list[Done]
+    deviations: list[Deviation]
+    left: list[Step]
+    hooks: list[Ran]
+    seconds: float
+
+
+def rebuild(
+    host: Host,
+    source: Past,
+    request: Request,
+    *,
+    dry_run: bool,
+    show: Callable[[Draft], None],
+    ask: Callable[[], bool] | None,
+    rehearsal: bool = False,
+) -> Rebuilt | None:
+    """Make this machine, below the host's root, what `request.name` was by the `source`'s history.
+
+    A `rehearsal` is in a throwaway root. `show` sees the plan before it is done; where `ask` (None: nobody is
+    asked) says no, None is returned. Raise Refused where accounts clash or this is no such system, HookFailed
+    where a hook said no.
+    """
+    started = time.monotonic()
+    if source.name != request.name:
+        raise NotFound(
+            f"that is the history of {source.name}, not of {request.name}",
+            hint=f"pacha rebuild {source.name}",
+        )
+    shown: tuple[object, ...] | None = None
+    while True:
+        with host.lock:
+            heal(host)
+            tip_of(host)
+            work = _Rebuild(host, source, request, rehearsal)
+            plan = work.draft()
+            seen = (plan.packages, plan.people, plan.files.steps)
+            if seen != shown:
+                show(plan)
+            if dry_run or (plan.is_empty and not work.is_unfinished):
+                return Rebuilt(
+                    plan, request.name, None, None, [], plan.deviations, [], [], time.monotonic() - started
+                )
+            if ask is None or seen == shown:
+                with on_failure(host, "rebuild"):
+                    return work.run(plan, started)
+        if not ask():
+            return None
+        shown = seen
+
+
+class _Rebuild:
+    """One rebuild under way."""
+
+    def __init__(self, host: Host, source: Past, request: Request, rehearsal: bool) -> None:
+        check_line(source.store, request.name, -1, "the source")
+        self._host = host
+        self._source = source
+        self._request = request
+        self._rehearsal = rehearsal
+        written = host.rebuild_file.read()
+        asked = {
+            **request._asdict(),
+            "only": [escape_all(p).decode() for p in request.only],
+            "skip": sorted(request.skip),
+        }
+        self._progress: dict[str, Any] = {"request": asked, "done": []}
+        self.is_unfinished = written is not None and written[0].get("request") == asked
+        if self.is_unfinished and written is not None:
+            self._progress = written[0]
+        target = (
+            source.store.find(self._progress["target"])
+            if self.is_unfinished
+            else target_of(source, request.to)
+        )
+        self._progress["target"] = target.node
+        self._own = host.rules
+        self._desired = desire(host, source, target, request)
+        host.rules = self._rules()
+        self._results: dict[bytes, Done] = {}
+        self._hooks: list[Ran] = []
+        self._deviations: list[Deviation] = []
+
+    def _rules(self) -> Rules:
+        """What is tracked from now on: as it was then, but for single paths, which are added."""
+        then, own = self._desired.rules, self._own
+        if self._request.only:
+            watches = [*own.watches, *(p for p in self._request.only if not own.covers(p))]
+            return Rules(watches, own.ignores, own.size, own.excluded, own.own)
+        excluded = [*then.excluded, *own.excluded]
+        return Rules(then.watches, then.ignores, then.size, excluded, [*then.own, *own.own])
+
+    def draft(self) -> Draft:
+        """The plan, nothing being changed."""
+        return draft(self._host, self._source, self._desired, self._request)
+
+    # -- the phases --------------------------------------------------------------------------------
+
+    def run(self, plan: Draft, started: float) -> Rebuilt:
+        """Do what is not done yet."""
+        host, target = self._host, self._desired.target
+        self._continue_line()
+        self._save()
+        told = f"before rebuild of {self._request.name} to {target.id}"
+        had = record(host, self._desired.scope, cause=BEFORE, message=told, unpaced=None).revision
+        before = self._progress["before"] = self._progress.get("before") or had
+        checks = ["check"] if self._rehearsal else []  # does it work, as it is now?
+        payload = {"target": target.id, "steps": planned_objects(plan.files)}
+        with self._hooks_of_then() as hooks:
+            host.hooks, kept = hooks or host.hooks, host.hooks
+            try:
+                self._phase("hooks before", lambda: self._run_hooks(("check", "pre-rebuild"), payload))
+                self._phase("repositories", self._repositories)
+                self._phase("packages", self._packages)
+                self._phase("users", self._users)
+                self._phase("files", self._files)
+                self._phase("units", self._units)
+                self._phase("hooks after", lambda: self._run_hooks(("post-rebuild", *checks), payload))
+            finally:
+                host.hooks = kept
+        left = (
+            plan_files(host, self._desired, lambda _path: True)[0].steps
+            if self._request.wants("files")
+            else []
+        )
+        message = f"rebuild of {self._request.name} to {target.id}"
+        known = self._known()
+        made = record(
+            host, self._desired.scope, cause="rebuild", message=message, unpaced=None,
+            earlier_hooks=self._hooks, known=known,
+        )  # fmt: skip
+        host.rebuild_file.remove()
+        results, seconds = [*self._results.values()], time.monotonic() - started
+        return Rebuilt(
+            plan,
+            self._request.name,
+            made.revision,
+            before,
+            results,
+            self._deviations,
+            left,
+            self._hooks,
+            seconds,
+        )
+
+    def _phase(self, name: str, work: Callable[[], None]) -> None:
+        if name in self._progress["done"]:
+            return
+        self._host.report.phase(name)
+        work()
+        self._progress["done"].append(name)
+        self._save()
+
+    def _save(self) -> None:
+        self._host.rebuild_file.write(self._progress)
+
+    def _said(self, line: bytes) -> None:
+        self._host.report.tool_output(line)
+
+    # -- the line ----------------------------------------------------------------------------------
+
+    def _continue_line(self) -> None:
+        """Put the host's line into the place of this machine's own, if it is to be this host's."""
+        host, source, request = self._host, self._source, self._request
+        if request.as_new:
+            host.name = request.as_new
+            return
+        tip = host.store.tip() if host.store.exists else ""
+        if request.only and (tip or host.name != request.name):
+            return
+        host.name = request.name
+        if source.store.path != host.store.path and not self._has(host, source.store.tip()):
+            built = host.archive.begin(f"{host.now_ns() // 1_000_000:x}")
+            try:
+                source.store.copy(built)
+                host.store.close()
+                place = host.archive.put(built, host.store.path)
+            finally:
+                host.archive.drop(built)
+            tip_of(host)
+            if tip and not self._has(host, tip):
+                host.report.note(f"this machine's own history is kept in {place.decode('utf-8', 'replace')}")
+        last = last_of(host)
+        if last is not None and last.stamp.machine and b"/etc/machine-id" in self._desired.lines:
+            host.machine = last.stamp.machine  # which it is about to get back
+            tip_of(host)
+
+    @staticmethod
+    def _has(host: Host, node: str) -> bool:
+        try:
+            return host.store.exists and bool(host.store.find(node))
+        except NotFound:
+            return False
+
+    # -- hooks -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _hooks_of_then(self) -> Iterator[Hooks | None]:
+        """The hooks that the history holds, run inside the root; None where it holds none."""
+        texts = texts_of(self._source, self._desired, self._desired.hooks)
+        if not texts:
+            yield None
+            return
+        files = {b"/".join(path.split(b"/")[-2:]): data for path, data in texts.items()}
+        environment = {"PACHA_REHEARSAL": "1"} if self._rehearsal else {}
+        with self._host.system.staged(files, self._host.config.hook_timeout_ns, environment) as hooks:
+            yield hooks
+
+    def _run_hooks(self, moments: Sequence[str], payload: dict[str, Any]) -> None:
+        if not self._request.wants("hooks"):
+            return
+        for moment in moments:
+            results = run_hooks(self._host, moment, payload, revision=self._desired.target.id, stop=True)
+            self._hooks += results
+            what = "the files are there" if moment == "post-rebuild" else "nothing was written"
+            must_succeed(results, what, "mend what it complains about, then run the same again: it goes on")
+
+    # -- packages ----------------------------------------------------------------------------------
+
+    def _repositories(self) -> None:
+        """Lists and keys first: packages come from there."""
+        if not self._request.wants("packages"):
+            return
+        is_meant = owned_by(self._host.system.repositories())
+        if self._request.wants("files"):
+            self._write(is_meant)
+        keys = key_steps(self._host, self._desired.facts)
+        contents = {step.path: data for step, data in keys}
+        if keys:
+            planned = Planned([step for step, _ in keys], {})
+            self._perform(planned, lambda steps: (contents[step.path] for step in steps))
+
+    def _packages(self) -> None:
+        host = self._host
+        if not self._request.wants("packages"):
+            return
+        steps, self._deviations = plan_packages(host, self._desired.facts)
+        if not steps:
+            return
+        self._progress["installed"] = True
+        host.system.refresh(self._said)
+        steps, self._deviations = plan_packages(host, self._desired.facts)
+        wishes = [step for step in steps if step.action != MARK]
+        if wishes and host.system.install([(w.name, w.version) for w in wishes], self._said) != 0:
+            host.report.note("not all packages can be had in the captured versions: taking the newest")
+            self._install_what_can_be(wishes)
+        marked = {n: p for family in self._desired.facts.packages.values() for n, p in family.items()}
+        present = host.system.present()
+        host.system.mark({name: p for name, p in marked.items() if name in present}, self._said)
+        self._deviations += outcome(steps, present)
+
+    def _install_what_can_be(self, wishes: Sequence[PackageStep]) -> None:
+        """Without versions; then, as one that is not to be had stops the transaction, without those."""
+        system = self._host.system
+        available = system.available([wish.name for wish in wishes])
+        missing = [wish.name for wish in wishes if wish.action == INSTALL and wish.name in available]
+        if missing and system.install([(name, None) for name in missing], self._said) != 0:
+            raise Failed(
+                "the packages could not be installed",
+                hint="-v shows why; run it again: it goes on",
+            )
+
+    # -- accounts ----------------------------------------------------------------------------------
+
+    def _users(self) -> None:
+        """The account files; what belonged to a number that moved follows it.
+
+        That list is written down first: once the files are there, nobody could tell any more.
+        """
+        host = self._host
+        if not self._request.wants("users"):
+            return
+        people = plan_people(host, self._source, self._desired)
+        moves = [accounts.moves(people, kind) for kind in accounts.KINDS]
+        if any(moves) and "owners" not in self._progress:
+            owners = [(escape_all(p).decode(), uid, gid) for p, uid, gid in host.tree.owned(*moves)]
+            self._progress["owners"] = owners
+            self._save()
+        self._write(lambda path: path in accounts.FILES)
+        host.tree.accounts.forget()
+        for path, uid, gid in self._progress.get("owners", ()):
+            host.tree.give(unescape(path.encode()), uid, gid)
+        self._progress.pop("owners", None)
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def _files(self) -> None:
+        if self._request.wants("files"):
+            self._write(lambda _path: True)
+
+    def _units(self) -> None:
+        if self._results or self._progress.get("installed"):
+            self._host.system.settle(b"/etc/hostname" in self._results, self._said)
+
+    def _write(self, is_meant: Callable[[bytes], bool]) -> None:
+        """Bring what is meant to its desired state."""
+        planned, _ = plan_files(self._host, self._desired, is_meant)
+        if not planned.steps:
+            return
+        stored = stored_files(self._source, self._desired.target, planned.steps)
+        self._perform(planned, lambda steps: _verified(stored_contents(self._source, stored, steps), steps))
+
+    def _perform(self, planned: Planned, contents: Contents) -> None:
+        host, target = self._host, self._desired.target.id
+        journal = host.journals.new(new_id(host))
+        header = {"id": journal.id, "verb": "rebuild", "host": host.name, "target": target}
+        done = perform(host, journal, planned, header, contents)
+        finish(host, journal, done)
+        self._results.update((one.step.path, one) for one in done)
+
+    def _known(self) -> dict[bytes, tuple[bytes | None, bytes]]:
+        """Contents that the line has already, where it is the host's own."""
+        if not self._has(self._host, self._desired.target.node):
+            return {}
+        steps = [done.step for done in self._results.values()]
+        stored = stored_files(self._source, self._desired.target, steps)
+        return {s.path: (s.after.sha256, stored[s.path]) for s in steps if s.after and s.path in stored}
+
+
+def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:
+    """The contents, none for one that is not what its metadata says."""
+    import hashlib
+
+    for step, data in zip(steps, contents, strict=True):
+        wanted = step.after.sha256 if step.after is not None else None
+        is_right = data is None or wanted is None or hashlib.sha256(data).hexdigest().encode() == wanted
+        yield data if is_right else None

@@ -1,0 +1,301 @@
+"""What a rebuild will do, found out without changing anything: desired − actual, for packages, accounts and
+files.
+
+Called by `ops/rebuild`, before a person is asked and again for each part that is done. The desired state
+comes from a source, which is any history: this host's own, a server's copy, a plain clone. It is not
+believed: what lies outside its own rules, and device nodes, are not made; what makes no sense is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from pacha.core import accounts, facts, packages
+from pacha.core.accounts import NOBODY, People
+from pacha.core.entry import BLOCK, CHARACTER, DIRECTORY, FILE, Entry, parse_entry, render_entry
+from pacha.core.errors import DamagedStore, NotFound, Refused
+from pacha.core.facts import Facts
+from pacha.core.identity import identity
+from pacha.core.names import ancestors, content_path, is_below, join, outermost
+from pacha.core.packages import Deviation, PackageStep
+from pacha.core.plan import CREATE, Step
+from pacha.core.revision import Revision
+from pacha.core.rules import Rules
+from pacha.ops.facts import stored_facts
+from pacha.ops.history import resolve
+from pacha.ops.host import Host, Past
+from pacha.ops.restore import Live, Planned, live_state, plan
+from pacha.ops.tip import lines_at, rules_at
+
+PARTS = ("packages", "users", "files", "hooks")
+MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
+BEFORE = "before-rebuild"
+
+
+class Request(NamedTuple):
+    """What a person asked for; `name` is the host that is rebuilt, `to` None for its newest state."""
+
+    name: str
+    to: str | None = None
+    only: tuple[bytes, ...] = ()
+    skip: frozenset[str] = frozenset()
+    as_new: str = ""
+
+    def wants(self, part: str) -> bool:
+        """Whether one of PARTS is to be done; of `--only` paths only the files."""
+        return part not in self.skip and (not self.only or part == "files")
+
+
+class Desired(NamedTuple):
+    """The state that is aimed at: `lines` are metadata lines by path, within `scope` and its rules."""
+
+    target: Revision
+    rules: Rules
+    scope: tuple[bytes, ...]
+    lines: dict[bytes, bytes]
+    above: dict[bytes, bytes]  # the directories above the scope, made where they are missing
+    facts: Facts
+    hooks: tuple[bytes, ...]  # paths of the hooks for a rebuild that it holds itself
+    kept: tuple[tuple[str, bytes], ...]  # (what it is, path) of this machine's identity: left alone
+
+
+class Draft(NamedTuple):
+    """The plan, as a person sees it; `words` are what is to be known before saying yes."""
+
+    desired: Desired
+    packages: list[PackageStep]
+    deviations: list[Deviation]
+    people: People
+    files: Planned
+    words: list[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is as it was."""
+        return not (self.packages or self.people.accounts or self.files.steps)
+
+
+def target_of(source: Past, to: str | None) -> Revision:
+    """The revision that is meant: the newest that is a state of the host, not what a fresh machine had before
+    a rebuild.
+    """
+    if to is not None:
+        return resolve(source, to)
+    for revision in source.store.history():
+        if revision.stamp.cause != BEFORE:
+            return revision
+    raise NotFound(f"there is no history of {source.name}", hint="pacha host list, on the server")
+
+
+def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
+    """What shall be, by the source's revision. Raise DamagedStore where that cannot be read."""
+    try:
+        text = rules_at(source, target.position)
+        rules = Rules.parse(text) if text else host.rules
+        told = facts.parse(stored_facts(source, target.position))
+    except ValueError as problem:
+        raise DamagedStore(f"{source.name} at {target.id} cannot be read: {problem}") from problem
+    everything = {
+        join(directory, name): line
+        for directory, names in lines_at(source, target.position, []).items()
+        for name, line in names.items()
+    }
+    covered = {p: line for p, line in everything.items() if rules.covers(p, line.startswith(b"dir\t"))}
+    scope = tuple(outermost(request.only)) if request.only else rules.watches
+    lines = {path: line for path, line in covered.items() if _within(path, scope)}
+    if request.only and not lines:
+        raise NotFound(f"nothing of that was there at {target.id}", hint=f"pacha log --host {source.name}")
+    kept = tuple(
+        (what, path) for path in sorted(lines) if (what := identity(path)) and _is_kept(path, request)
+    )
+    if request.as_new and host.name == request.as_new:
+        own = [path for path in map(own_config, rules.own) if path in lines and host.tree.lstat(path)]
+        kept += tuple(("configuration of this host", path) for path in own)
+    for _, path in kept:
+        del lines[path]
+    if not request.wants("users"):
+        lines = {path: line for path, line in lines.items() if path not in accounts.FILES or request.only}
+    above = _above(scope, lines, everything)
+    _check(source, {**lines, **above})
+    return Desired(target, rules, scope, lines, above, told, _hooks(rules, covered, request), kept)
+
+
+def own_config(own: bytes) -> bytes:
+    """Pacha's configuration file, by the path that counts as Pacha's own."""
+    return own if own.endswith(b".toml") else own + b"/pacha.toml"
+
+
+def _within(path: bytes, scope: Iterable[bytes]) -> bool:
+    return any(is_below(path, top) for top in scope)
+
+
+def _is_kept(path: bytes, request: Request) -> bool:
+    """A copy of the host, or one thing of it elsewhere, must not become the host."""
+    return bool(request.as_new or request.only) and path not in request.only
+
+
+def _above(
+    scope: Iterable[bytes], lines: Mapping[bytes, bytes], everything: Mapping[bytes, bytes]
+) -> dict[bytes, bytes]:
+    """The directories above the scope, as they were where that is known."""
+    plain = render_entry(Entry(DIRECTORY, 0o755, 0, b"root", 0, b"root"))
+    wanted = {
+        above for top in scope if any(is_below(path, top) for path in lines) for above in ancestors(top)
+    }
+    return {path: everything.get(path, plain) for path in wanted}
+
+
+def _check(source: Past, lines: Mapping[bytes, bytes]) -> None:
+    for path, line in lines.items():
+        try:
+            parse_entry(line)
+        except ValueError as problem:
+            shown = path.decode("utf-8", "replace")
+            raise DamagedStore(f"what {source.name} has of {shown} makes no sense: {problem}") from problem
+
+
+def _hooks(rules: Rules, lines: Mapping[bytes, bytes], request: Request) -> tuple[bytes, ...]:
+    """The executables of `<own>/hooks/<moment>/`, by name."""
+    if not request.wants("hooks"):
+        return ()
+    folders = [own if own.endswith(b"/hooks") else own + b"/hooks" for own in rules.own]
+    places = tuple(join(folder, moment) + b"/" for folder in folders for moment in MOMENTS)
+    found = [path for path in lines if path.startswith(places) and path.count(b"/") == _depth(path, places)]
+    entries = {path: parse_entry(lines[path]) for path in found}
+    return tuple(sorted(p for p, entry in entries.items() if entry.kind == FILE and entry.mode & 0o111))
+
+
+def _depth(path: bytes, places: Iterable[bytes]) -> int:
+    return next(place.count(b"/") for place in places if path.startswith(place))
+
+
+# -- the plan --------------------------------------------------------------------------------------
+
+
+def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft:
+    """The whole plan. Raise Refused where numbers of accounts clash."""
+    words = [f"{what} left alone: {path.decode('utf-8', 'replace')}" for what, path in desired.kept]
+    steps: list[PackageStep] = []
+    deviations: list[Deviation] = []
+    if request.wants("packages"):
+        steps, deviations = plan_packages(host, desired.facts)
+    people = plan_people(host, source, desired) if request.wants("users") else NOBODY
+    if people.clashes:
+        raise Refused(_clash(people), hint="take that account away first, or --skip users")
+    words += [f"{kind} {name} is not in the history, and will not be any more" for kind, name in people.gone]
+    words += _other_system(host, desired)
+    files = Planned([], {})
+    if request.wants("files"):
+        files, _ = plan_files(host, desired, lambda _path: True)
+        made = {a.name.encode("utf-8", "surrogateescape") for a in people.accounts}
+        files = files._replace(notes={p: note for p, note in files.notes.items() if not made})
+    return Draft(desired, steps, deviations, people, files, words)
+
+
+def _clash(people: People) -> str:
+    first = people.clashes[0]
+    words = (
+        f"{first.kind} number {first.number} is {first.wanted}'s in the history, and {first.present}'s here"
+    )
+    return words + (f" ({len(people.clashes) - 1} more such)" if len(people.clashes) > 1 else "")
+
+
+def _other_system(host: Host, desired: Desired) -> list[str]:
+    was, here = desired.facts.os, host.system.release()
+    keys = ("id", "version", "machine")
+    if not was or not here or all(was.get(key) == here.get(key) for key in keys):
+        return []
+    words = [" ".join(one.get(key, "?") for key in keys) for one in (was, here)]
+    return [f"this is another system: {words[1]}, and it was {words[0]}"]
+
+
+def plan_packages(host: Host, told: Facts) -> tuple[list[PackageStep], list[Deviation]]:
+    """What is to be installed, and what is known to be another version. Raise Refused for another family."""
+    captured = next(iter(told.packages.items()), ("", {}))
+    if not captured[1] and not told.wanted:
+        return [], []
+    if captured[0] not in ("", host.system.family()):
+        here = host.system.family() or "no package manager"
+        raise Refused(f"the packages are {captured[0]}'s, and here is {here}", hint="--skip packages")
+    present = host.system.present()
+    lacking = [n for n, package in captured[1].items() if present.get(n) != package.version]
+    available = host.system.available([*lacking, *told.wanted])
+    return packages.plan(captured[1], told.wanted, present, host.system.installed(), available)
+
+
+def plan_people(host: Host, source: Past, desired: Desired) -> People:
+    """Accounts compared; nothing to do where one of the two has no /etc/passwd."""
+    here = {kind: host.system.read(path) for kind, path in accounts.KINDS.items()}
+    if not here["user"] or accounts.PASSWD not in desired.lines:
+        return NOBODY
+    paths = [path for path in accounts.KINDS.values() if path in desired.lines]
+    texts = texts_of(source, desired, paths)
+    return accounts.compare({kind: texts.get(path, b"") for kind, path in accounts.KINDS.items()}, here)
+
+
+def texts_of(source: Past, desired: Desired, paths: Collection[bytes]) -> dict[bytes, bytes]:
+    """The contents of some files as they shall be, without those that are not to be had."""
+    wanted = {content_path(path): path for path in paths}
+    files = source.store.files(desired.target.position, list(wanted)) if wanted else {}
+    contents = source.store.contents(list(files.items()))
+    return {wanted[stored]: data for stored, data in zip(files, contents, strict=True) if data is not None}
+
+
+def plan_files(host: Host, desired: Desired, is_meant: Callable[[bytes], bool]) -> tuple[Planned, Live]:
+    """The steps for the files that are meant, from what is there now."""
+    live = live_state(host, desired.scope)
+    kept = {path for _, path in desired.kept}
+
+    def may_remove(path: bytes, entry: Entry) -> bool:
+        return (
+            path not in kept
+            and not _spared(path, desired)
+            and desired.rules.covers(path, entry.kind == b"dir")
+        )
+
+    present = {path: line for path, line in live.lines.items() if is_meant(path)}
+    above = {path: line for path, line in desired.above.items() if host.tree.lstat(path) is None}
+    wanted = {path: line for path, line in {**above, **desired.lines}.items() if is_meant(path)}
+    planned = plan(host, present, wanted, live.difference, may_remove)
+    return planned._replace(steps=[_guarded(host, step) for step in planned.steps]), live
+
+
+def _spared(path: bytes, desired: Desired) -> bool:
+    """This machine's identity, where that is left alone, and accounts, where these are."""
+    is_left_alone = bool(desired.kept) and bool(identity(path))
+    return is_left_alone or (path in accounts.FILES and path not in desired.lines)
+
+
+def _guarded(host: Host, step: Step) -> Step:
+    """The step, refused where a history from elsewhere must not have its way."""
+    after = step.after
+    if after is None or step.refused:
+        return step
+    if after.kind in (BLOCK, CHARACTER) and (step.before is None or step.before.kind != after.kind):
+        return step._replace(refused="a rebuild makes no device nodes: pacha rollback does")
+    known = host.tree.accounts
+    is_nobodys = (after.mode & 0o4000 and after.uid and not known.user(after.uid)) or (
+        after.mode & 0o2000 and after.gid and not known.group(after.gid)
+    )
+    if after.kind == FILE and is_nobodys and host.system.read(accounts.PASSWD):
+        return step._replace(refused="it would run with the rights of an account that does not exist here")
+    return step
+
+
+def key_steps(host: Host, told: Facts) -> list[tuple[Step, bytes]]:
+    """Steps, with their contents, for keys of repositories that were kept as facts and are missing here."""
+    import hashlib
+
+    steps = []
+    for path, data in sorted(told.repositories.items()):
+        if host.tree.lstat(path) is None:
+            digest = hashlib.sha256(data).hexdigest().encode()
+            entry = Entry(FILE, 0o644, 0, b"root", 0, b"root", host.now_ns(), digest)
+            steps.append((Step(CREATE, path, None, entry, "a key of a package repository"), data))
+    return steps
+
+
+def owned_by(paths: Sequence[bytes]) -> Callable[[bytes], bool]:
+    """Whether a path is one of these, or lies below one."""
+    return lambda path: any(is_below(path, top) for top in paths)

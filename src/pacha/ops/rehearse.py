@@ -1,0 +1,38 @@
+"""Rehearse: how much of a host would come back, and what not, and why.
+
+Called by `cli/rebuild` with the outcome of a rebuild in a throwaway root. It rebuilds nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pacha.core.packages import INSTALL
+from pacha.ops.rebuild import Rebuilt
+
+
+class Score(NamedTuple):
+    """`identical` of `total` packages and files came back as they were; `short` are the others, in words."""
+
+    identical: int
+    total: int
+    short: list[tuple[str, str]]  # (package or path, why)
+
+    @property
+    def percent(self) -> float:
+        """100 where nothing was asked for."""
+        return 100.0 * self.identical / self.total if self.total else 100.0
+
+
+def score(done: Rebuilt) -> Score:
+    """By what the comparison afterwards still found."""
+    text = {d.name.decode("utf-8", "replace"): d.reason for d in done.deviations}
+    why = {one.step.path: one.reason for one in done.results if not one.ok}
+    short = [(f"package {name}", reason) for name, reason in text.items()]
+    short += [
+        (step.path.decode("utf-8", "backslashreplace"), step.refused or why.get(step.path) or step.reason)
+        for step in done.left
+    ]
+    packages = sum(step.action == INSTALL for step in done.draft.packages)
+    total = len(done.draft.desired.lines) + max(packages, len(text))
+    return Score(max(total - len(short), 0), total, short)
