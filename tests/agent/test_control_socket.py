@@ -15,27 +15,11 @@ import pytest
 
 from pacha.adapters.control import socket_path
 from tests import needs, unprivileged
-from tests.agents import Agent, running, start, until
+from tests.agents import Agent, start, until
 from tests.command import Pacha
-from tests.steps import watch_first
 
 QUESTION = b'{"ask": "status"}\n'
 CAPTURED = 5.0  # seconds: far more than it takes, far less than waiting for each of the rude would
-
-
-@pytest.fixture
-def live(arena: Path) -> Path:
-    tree = arena / "live"
-    tree.mkdir()
-    (tree / "file").write_text("one\n")
-    return tree
-
-
-@pytest.fixture
-def agent(pacha: Pacha, live: Path) -> Iterator[Agent]:
-    watch_first(pacha, live)
-    with running(pacha) as agent:
-        yield agent
 
 
 @contextmanager

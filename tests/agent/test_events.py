@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,14 @@ import pytest
 from tests import needs
 from tests.agents import Agent, running, until
 from tests.command import Pacha
-from tests.steps import pending, revisions, watch_first
+from tests.steps import pending, revisions
 
 
 @pytest.fixture
-def live(arena: Path) -> Path:
-    tree = arena / "live"
-    (tree / "sub").mkdir(parents=True)
-    (tree / "file").write_text("one\n")
-    (tree / "sub" / "deep").write_text("deep\n")
-    return tree
-
-
-@pytest.fixture
-def agent(pacha: Pacha, live: Path) -> Iterator[Agent]:
-    watch_first(pacha, live)
-    with running(pacha) as agent:
-        yield agent
+def live(live: Path) -> Path:
+    """With a file further down."""
+    (live / "sub" / "deep").write_text("deep\n")
+    return live
 
 
 def changes(agent: Agent, path: Path) -> list[tuple[str, str]]:

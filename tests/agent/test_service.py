@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,6 @@ import pytest
 from tests.agents import Agent, running, start, until
 from tests.command import Pacha
 from tests.steps import newest, pending, revisions, watch_first
-
-
-@pytest.fixture
-def live(arena: Path) -> Path:
-    tree = arena / "live"
-    (tree / "sub").mkdir(parents=True)
-    (tree / "file").write_text("one\n")
-    return tree
-
-
-@pytest.fixture
-def agent(pacha: Pacha, live: Path) -> Iterator[Agent]:
-    watch_first(pacha, live)
-    with running(pacha) as agent:
-        yield agent
 
 
 def text(pacha: Pacha, path: Path) -> str:

@@ -20,14 +20,6 @@ from tests.steps import pending, revisions, watch_first
 ROOM = 300 << 10
 
 
-@pytest.fixture
-def live(arena: Path) -> Path:
-    tree = arena / "live"
-    tree.mkdir()
-    (tree / "file").write_text("one\n")
-    return tree
-
-
 def problem(agent: Agent) -> dict[str, str]:
     """What `status` says that the agent complains of, nothing where it does not."""
     found: dict[str, str] = agent.told()["problem"] or {}

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,6 @@ from tests.agents import until
 from tests.plainhg import StoreCopy
 from tests.server.clients import Sending
 from tests.server.hub import Hub, hub
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hub(tmp_path_factory.mktemp("hub")) as made:
-        yield made
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Hub]:
-    """A server for one test, which may stop it."""
-    with hub(tmp_path / "hub") as made:
-        yield made
 
 
 def snapshot(host: Sending) -> Path:

@@ -23,15 +23,9 @@ from tests.adapters.stores import content
 from tests.agent.processes import megabytes
 from tests.agents import running, until
 from tests.server.clients import Sending
-from tests.server.hub import Hub, hub
+from tests.server.hub import Hub
 
 GIVEN_UP = 90.0  # seconds
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Hub]:
-    with hub(tmp_path / "hub") as made:
-        yield made
 
 
 def serving(own: Hub) -> list[int]:

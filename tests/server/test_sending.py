@@ -6,29 +6,13 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import pytest
 
 from tests.agents import running, until
 from tests.server.clients import Sending
 from tests.server.hub import Hub, hub
 from tests.steps import newest
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hub(tmp_path_factory.mktemp("hub")) as made:
-        yield made
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Hub]:
-    """A server for one test, which may stop it."""
-    with hub(tmp_path / "hub") as made:
-        yield made
 
 
 def test_every_verb_that_makes_a_revision_sends_it(server: Hub) -> None:

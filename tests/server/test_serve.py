@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.plainhg import StoreCopy
 from tests.server.forge import Wire
-from tests.server.hub import Client, Hub, hub
+from tests.server.hub import Client, Hub
 
 pytestmark = pytest.mark.xdist_group("serve")
 
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.xdist_group("serve")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("serve")
-
-
-@pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[Hub]:
-    with hub(place / "hub") as made:
-        yield made
 
 
 def test_a_stock_mercurial_clones_and_reads_the_store(server: Hub, place: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,20 @@ class Site:
         (tree / "shadow").chmod(0o600)
         pacha.ok("watch", tree)
         return pacha
+
+    def client(self, name: str, *, captured: bool = False) -> tuple[Pacha, dict[str, Any]]:
+        """A host that was let in by this server, made one for it, and what its `join` told."""
+        self.hub.ok("server", "init")
+        pacha = self.host(name, captured=captured)
+        told = pacha.ok("join", "hub", "-y")
+        assert self.on_the_server(told["command"]).code == 0
+        return pacha, told
+
+    def received(self, pacha: Pacha, name: str) -> Path:
+        """The host's history as the server would have it after a push; where it is."""
+        store = self.hub.state / "hosts" / name
+        subprocess.run(["cp", "-a", str(pacha.store), str(store)], check=True)
+        return store
 
     def fingerprint(self) -> str:
         """Of the server's host key, as ssh-keygen shows it."""
@@ -204,10 +219,7 @@ def session_of(site: Site, pacha: Pacha) -> subprocess.Popen[bytes]:
 
 @pytest.mark.parametrize("verb", ["rekey", "remove"])
 def test_a_new_key_and_a_removal_end_what_is_open(site: Site, verb: str) -> None:
-    site.hub.ok("server", "init")
-    web1 = site.host("web1")
-    told = web1.ok("join", "hub", "-y")
-    assert site.on_the_server(told["command"]).code == 0
+    web1, told = site.client("web1")
     assert web1.ok("join", "hub")["let_in"]
     process = session_of(site, web1)
     (pid,) = map(int, os.listdir(site.hub.state / "server" / "web1" / "sessions"))
@@ -225,11 +237,8 @@ def test_a_new_key_and_a_removal_end_what_is_open(site: Site, verb: str) -> None
 
 
 def test_a_removed_hosts_history_stays_until_it_is_purged(site: Site) -> None:
-    site.hub.ok("server", "init")
-    web1 = site.host("web1", captured=True)
-    assert site.on_the_server(web1.ok("join", "hub", "-y")["command"]).code == 0
-    store = site.hub.state / "hosts" / "web1"
-    subprocess.run(["cp", "-a", str(web1.store), str(store)], check=True)
+    web1, _ = site.client("web1", captured=True)
+    store = site.received(web1, "web1")
     removed = site.hub.run("host", "remove", "web1")
     assert removed.code == 0 and "its history stays" in removed.out
     (left,) = site.hub.ok("host", "list")["hosts"]
@@ -243,11 +252,8 @@ def test_a_removed_hosts_history_stays_until_it_is_purged(site: Site) -> None:
 
 
 def test_a_reset_keeps_the_old_line(site: Site) -> None:
-    site.hub.ok("server", "init")
-    web1 = site.host("web1", captured=True)
-    assert site.on_the_server(web1.ok("join", "hub", "-y")["command"]).code == 0
-    store = site.hub.state / "hosts" / "web1"
-    subprocess.run(["cp", "-a", str(web1.store), str(store)], check=True)
+    web1, _ = site.client("web1", captured=True)
+    store = site.received(web1, "web1")
     done = site.hub.ok("host", "reset", "web1")
     assert not store.exists()
     assert (Path(done["archived"]) / ".hg" / "store" / "00changelog.i").exists()

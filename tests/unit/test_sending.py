@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from tests.agents import until
+from tests.said import Said
 
 from pacha.agent.sending import LONGEST_PAUSE_NS, Sending
 from pacha.agent.worker import Message
@@ -38,23 +38,6 @@ class Part:
 
     def finish(self) -> None:
         """Nothing goes on."""
-
-
-class Said:
-    """A log that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, message: str, **fields: Any) -> None:
-        self.lines.append(message)
-
-    warning = error = info
-
-
-@pytest.fixture
-def said() -> Said:
-    return Said()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.said import Said
 
 from pacha.agent.batch import Batch, Group, Settings
 from pacha.agent.tasks import POLL_NS, RECONCILE_NS, RESTLESS_NS, UNSTABLE_NS, Tasks
@@ -15,23 +16,6 @@ from pacha.core.who import Run, Who
 
 SECOND = 1_000_000_000
 ALICE = Who(1, "root", "alice", "/usr/bin/sed", "sed -i s/80/8080/ ports.conf", "sudo")
-
-
-class Said:
-    """A log that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, message: str, **fields: Any) -> None:
-        self.lines.append(message)
-
-    warning = error = info
-
-
-@pytest.fixture
-def said() -> Said:
-    return Said()
 
 
 @pytest.fixture
