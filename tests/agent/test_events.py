@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import needs
-from tests.agents import Agent, running, until
+from tests.agents import Agent, running, stored, until
 from tests.command import Pacha
 from tests.steps import pending, revisions
 
@@ -49,7 +49,7 @@ def test_a_write_to_a_file_that_stays_open_is_captured(agent: Agent, live: Path)
     with open(live / "file", "a") as handle:
         handle.write("more\n")
         handle.flush()
-        until(lambda: content(agent, live / "file") == "one\nmore\n")
+        until(lambda: stored(agent.pacha, live / "file") == "one\nmore\n")
 
 
 @pytest.mark.parametrize("how", ["replace", "remove", "chmod", "link", "touch", "directory", "fifo"])
@@ -58,7 +58,7 @@ def test_every_kind_of_change_is_captured(agent: Agent, live: Path, how: str) ->
     if how == "replace":
         (live / "new").write_text("replaced\n")
         os.rename(live / "new", file)
-        until(lambda: content(agent, file) == "replaced\n")
+        until(lambda: stored(agent.pacha, file) == "replaced\n")
         return
     if how == "touch":
         count = len(revisions(agent.pacha))
@@ -90,21 +90,21 @@ def test_what_is_made_in_a_new_directory_at_once_is_not_lost(agent: Agent, live:
     agent.settle()
     until(lambda: agent.pacha.run("verify").code == 0)
     for turn in range(20):
-        assert content(agent, live / f"new{turn}" / "a" / "b" / "file") == f"{turn}\n"
+        assert stored(agent.pacha, live / f"new{turn}" / "a" / "b" / "file") == f"{turn}\n"
     # What comes later is heard of, too.
     (live / "new7" / "a" / "b" / "later").write_text("later\n")
-    until(lambda: content(agent, live / "new7" / "a" / "b" / "later") == "later\n")
+    until(lambda: stored(agent.pacha, live / "new7" / "a" / "b" / "later") == "later\n")
 
 
 def test_trees_that_are_moved(agent: Agent, live: Path, arena: Path) -> None:
     outside = arena / "outside"
     shutil.copytree(live / "sub", outside / "tree")
     os.rename(outside / "tree", live / "came")
-    until(lambda: content(agent, live / "came" / "deep") == "deep\n")
+    until(lambda: stored(agent.pacha, live / "came" / "deep") == "deep\n")
     os.rename(live / "came", live / "sub" / "moved")
-    until(lambda: content(agent, live / "sub" / "moved" / "deep") == "deep\n")
+    until(lambda: stored(agent.pacha, live / "sub" / "moved" / "deep") == "deep\n")
     (live / "sub" / "moved" / "deep").write_text("after the move\n")
-    until(lambda: content(agent, live / "sub" / "moved" / "deep") == "after the move\n")
+    until(lambda: stored(agent.pacha, live / "sub" / "moved" / "deep") == "after the move\n")
     os.rename(live / "sub", outside / "gone")
     agent.settle()
     until(lambda: agent.pacha.run("verify").code == 0)
@@ -120,11 +120,11 @@ def test_a_watch_that_goes_and_comes_back(agent: Agent, live: Path, arena: Path)
     until(lambda: agent.pacha.ok("status")["missing"])
     live.mkdir()
     (live / "fresh").write_text("fresh\n")
-    until(lambda: content(agent, live / "fresh") == "fresh\n")
+    until(lambda: stored(agent.pacha, live / "fresh") == "fresh\n")
     os.rename(live, arena / "aside")
     live.mkdir()
     (live / "third").write_text("third\n")
-    until(lambda: content(agent, live / "third") == "third\n")
+    until(lambda: stored(agent.pacha, live / "third") == "third\n")
 
 
 def test_a_watch_that_is_not_there_yet(pacha: Pacha, arena: Path) -> None:
@@ -135,11 +135,11 @@ def test_a_watch_that_is_not_there_yet(pacha: Pacha, arena: Path) -> None:
         assert {each["path"] for each in pacha.ok("status")["missing"]} == {str(place), f"{arena}/home/.rc"}
         place.mkdir(parents=True)
         (place / "a").write_text("a\n")
-        until(lambda: content(agent, place / "a") == "a\n")
+        until(lambda: stored(agent.pacha, place / "a") == "a\n")
         (arena / "home" / ".rc").write_text("rc\n")
-        until(lambda: content(agent, arena / "home" / ".rc") == "rc\n")
+        until(lambda: stored(agent.pacha, arena / "home" / ".rc") == "rc\n")
         (arena / "home" / ".rc").write_text("rc 2\n")
-        until(lambda: content(agent, arena / "home" / ".rc") == "rc 2\n")
+        until(lambda: stored(agent.pacha, arena / "home" / ".rc") == "rc 2\n")
         (arena / "home" / "other").write_text("not watched\n")
         agent.settle()
         assert pending(pacha) == []
@@ -172,7 +172,7 @@ def test_many_quick_changes_are_one_revision_and_the_last_state_is_kept(agent: A
     for turn in range(30):
         (live / "file").write_text(f"{turn}\n")
         (live / f"n{turn % 3}").write_text(f"{turn}\n")
-    until(lambda: content(agent, live / "file") == "29\n")
+    until(lambda: stored(agent.pacha, live / "file") == "29\n")
     agent.settle()
     assert len(revisions(agent.pacha)) - before <= 3
     assert agent.pacha.run("verify").code == 0
@@ -190,4 +190,4 @@ def test_a_mount_that_appears_and_goes(agent: Agent, live: Path) -> None:
     finally:
         subprocess.run(["umount", place], check=True)
     (place / "deep").write_text("below again\n")
-    until(lambda: content(agent, place / "deep") == "below again\n")
+    until(lambda: stored(agent.pacha, place / "deep") == "below again\n")

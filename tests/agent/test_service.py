@@ -6,11 +6,12 @@ import json
 import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, running, start, until
+from tests.agents import Agent, is_stored, running, start, until
 from tests.command import Pacha
 from tests.steps import newest, pending, revisions, watch_first
 
@@ -18,11 +19,6 @@ from tests.steps import newest, pending, revisions, watch_first
 def text(pacha: Pacha, path: Path) -> str:
     """The file as the last revision has it."""
     return pacha.run("cat", path).out
-
-
-def is_stored(pacha: Pacha, path: Path) -> bool:
-    """Whether the last revision has the file as it is now."""
-    return text(pacha, path) == path.read_text()
 
 
 def slowly(pacha: Pacha, seconds: str) -> None:
@@ -60,15 +56,21 @@ def test_sigterm_takes_what_waits(pacha: Pacha, live: Path) -> None:
 def test_sigterm_lets_the_capture_at_hand_finish(pacha: Pacha, live: Path, tmp_path: Path) -> None:
     watch_first(pacha, live)
     sign = tmp_path / "hook runs"
-    hook(pacha, "pre-capture", f"touch '{sign}'; sleep 1.5")
+    gate = tmp_path / "the hook may end"
+    hook(pacha, "pre-capture", f"touch '{sign}'; while ! [ -e '{gate}' ]; do sleep 0.05; done")
+    gate.touch()
     pacha.ok("capture")
-    sign.unlink()
     with running(pacha) as agent:
+        sign.unlink()
+        gate.unlink()
         (live / "file").write_text("two\n")
         until(sign.exists)
         (live / "new").write_text("made while the capture ran\n")
-        time.sleep(0.2)
-        assert agent.stop() == 0
+        agent.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert agent.process.poll() is None
+        gate.touch()
+        assert agent.process.wait(20) == 0
     assert "Traceback" not in agent.said()
     assert text(pacha, live / "file") == "two\n"
     assert is_stored(pacha, live / "new")
@@ -115,9 +117,11 @@ def test_one_that_is_too_busy_to_answer_has_not_died(agent: Agent, pacha: Pacha,
     agent.signal(signal.SIGSTOP)
     try:
         (live / "file").write_text("two\n")
-        told = pacha.ok("status")
+        # Each waits for an answer for a while.
+        asked, shown = pacha.start("status", "--json"), pacha.start("status")
+        told = pacha.finish(asked).json
         assert (told["agent"]["died"], told["agent"]["stuck"]) == (False, True)
-        assert "does not answer" in pacha.run("status").out
+        assert "does not answer" in pacha.finish(shown).out
         assert [item["path"] for item in told["pending"]] == [str(live / "file")]
     finally:
         agent.signal(signal.SIGCONT)
@@ -175,27 +179,31 @@ def test_sighup_takes_a_watch_and_lets_one_go(agent: Agent, pacha: Pacha, live: 
     assert len(revisions(pacha)) == count
 
 
-@pytest.mark.parametrize(
-    "broken", ["watch = [\n", 'watch = ["relative"]\n', "[capture]\nquiet = 7\n", "x = 1\n"]
-)
-def test_a_broken_configuration_leaves_the_old_one_in_force(
-    agent: Agent, pacha: Pacha, live: Path, broken: str
-) -> None:
+BROKEN = ["watch = [\n", 'watch = ["relative"]\n', "[capture]\nquiet = 7\n", "x = 1\n"]
+
+
+def test_a_broken_configuration_leaves_the_old_one_in_force(agent: Agent, pacha: Pacha, live: Path) -> None:
     good = pacha.config.read_text()
-    pacha.config.write_text(broken)
-    agent.signal(signal.SIGHUP)
-    until(lambda: "configuration in force stays" in agent.said())
-    (live / "file").write_text("captured all the same\n")
-    assert str(pacha.config) in agent.said(), "which file"
-    # No other command works meanwhile; the agent's own words tell of the revision.
-    until(lambda: re.search(r"^pacha: [0-9a-f]{12} ", agent.said(), re.MULTILINE))
-    time.sleep(0.3)
-    pacha.config.write_text(good)
-    until(lambda: is_stored(pacha, live / "file"))
-    agent.settle()
-    taken = [revision for revision in revisions(pacha, live / "file") if revision["cause"] == "agent"]
-    assert len(taken) == 1
-    assert agent.process.poll() is None
+
+    def says(words: str, before: int) -> bool:
+        return bool(re.search(words, agent.said()[before:], re.MULTILINE))
+
+    for turn, broken in enumerate(BROKEN, 1):
+        before = len(agent.said())
+        pacha.config.write_text(broken)
+        agent.signal(signal.SIGHUP)
+        until(partial(says, "configuration in force stays", before))
+        (live / "file").write_text(f"captured all the same, {turn}\n")
+        assert says(re.escape(str(pacha.config)), before), "which file"
+        # No other command works meanwhile; the agent's own words tell of the revision.
+        until(partial(says, "^pacha: [0-9a-f]{12} ", before))
+        time.sleep(0.3)
+        pacha.config.write_text(good)
+        until(partial(is_stored, pacha, live / "file"))
+        agent.settle()
+        taken = [revision for revision in revisions(pacha, live / "file") if revision["cause"] == "agent"]
+        assert len(taken) == turn
+        assert agent.process.poll() is None
 
 
 def test_a_configuration_that_is_being_written_is_not_taken(agent: Agent, pacha: Pacha, live: Path) -> None:

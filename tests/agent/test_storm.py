@@ -14,7 +14,7 @@ from tests import needs
 from tests.agent.churn import storm
 from tests.agent.elsewhere import differences
 from tests.agent.processes import Memory, family, megabytes
-from tests.agents import Agent, running, until
+from tests.agents import Agent, running, stored, until
 from tests.command import Pacha
 from tests.faults.world import build
 from tests.steps import watch_first
@@ -102,7 +102,7 @@ def test_events_that_the_kernel_lost_are_made_up_for(pacha: Pacha, arena: Path, 
         assert differences(pacha, live, tmp_path / "elsewhere") == []
         # The directory that came meanwhile is heard, too.
         (live / "new" / "deep" / "later").write_text("later\n")
-        until(lambda: pacha.run("cat", live / "new" / "deep" / "later").out == "later\n")
+        until(lambda: stored(pacha, live / "new" / "deep" / "later") == "later\n")
 
 
 def test_a_write_through_another_name_of_the_file(pacha: Pacha, arena: Path, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_write_through_another_name_of_the_file(pacha: Pacha, arena: Path, tmp
     watch_first(pacha, live)
     with running(pacha) as agent:
         (live / "b" / "two").write_text("new\n")
-        until(lambda: pacha.run("cat", live / "b" / "two").out == "new\n")
-        until(lambda: pacha.run("cat", live / "a" / "one").out == "new\n")
+        until(lambda: stored(pacha, live / "b" / "two") == "new\n")
+        until(lambda: stored(pacha, live / "a" / "one") == "new\n")
         (live / "a" / "one").unlink()
         until(lambda: is_quiet(agent))
         assert pacha.run("verify").code == 0

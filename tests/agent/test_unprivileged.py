@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import needs, unprivileged
-from tests.agents import Agent, running, until
+from tests.agents import Agent, is_stored, running, until
 from tests.command import Pacha
 from tests.steps import pending, revisions, watch_first
 
@@ -39,16 +39,12 @@ def agent(open_arena: Path, live: Path) -> Iterator[Agent]:
         yield agent
 
 
-def is_stored(agent: Agent, path: Path) -> bool:
-    return agent.pacha.run("cat", path).out == path.read_text()
-
-
 def test_captures_work_and_nobody_is_named(agent: Agent, live: Path) -> None:
     told = agent.told()
     assert (told["mode"], told["running"]) == ("inotify", True)
     (live / "file").write_text("two\n")
     unprivileged.as_user(lambda: (live / "sub" / "own").write_text("own\n"))
-    until(lambda: is_stored(agent, live / "file") and is_stored(agent, live / "sub" / "own"))
+    until(lambda: is_stored(agent.pacha, live / "file") and is_stored(agent.pacha, live / "sub" / "own"))
     agent.settle()
     taken = [revision for revision in revisions(agent.pacha) if revision["cause"] == "agent"]
     assert taken
@@ -61,23 +57,23 @@ def test_new_and_moved_directories_are_heard(agent: Agent, live: Path, open_aren
     deep = live / "a" / "b"
     deep.mkdir(parents=True)
     (deep / "file").write_text("deep\n")
-    until(lambda: is_stored(agent, deep / "file"))
+    until(lambda: is_stored(agent.pacha, deep / "file"))
     os.rename(live / "a", live / "sub" / "a")
     moved = live / "sub" / "a" / "b" / "file"
-    until(lambda: is_stored(agent, moved))
+    until(lambda: is_stored(agent.pacha, moved))
     moved.write_text("after the move\n")
-    until(lambda: is_stored(agent, moved))
+    until(lambda: is_stored(agent.pacha, moved))
     os.rename(live / "sub", open_arena / "gone")
     until(lambda: pending(agent.pacha) == [] and agent.told()["queue"] == 0)
     shutil.rmtree(open_arena / "gone")
     (live / "file").write_text("three\n")
-    until(lambda: is_stored(agent, live / "file"))
+    until(lambda: is_stored(agent.pacha, live / "file"))
 
 
 def test_that_it_is_not_root_is_no_trouble(agent: Agent, live: Path) -> None:
     """What cannot be otherwise must not alarm anybody."""
     (live / "file").write_text("two\n")
-    until(lambda: is_stored(agent, live / "file"))
+    until(lambda: is_stored(agent.pacha, live / "file"))
     agent.settle()
     result = agent.pacha.run("status", "--check")
     assert result.code == 0, result
@@ -88,7 +84,7 @@ def test_what_it_may_not_read_is_told(agent: Agent, live: Path) -> None:
     (live / "closed").chmod(0o600)
     until(lambda: any(item["path"] == str(live / "closed") for item in agent.pacha.ok("status")["skipped"]))
     (live / "file").write_text("two\n")
-    until(lambda: is_stored(agent, live / "file"))
+    until(lambda: is_stored(agent.pacha, live / "file"))
     (live / "closed").chmod(0o644)
-    until(lambda: is_stored(agent, live / "closed"))
+    until(lambda: is_stored(agent.pacha, live / "closed"))
     until(lambda: not agent.pacha.ok("status")["skipped"])

@@ -16,7 +16,8 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 EXT4_GOING_FLAGS_NOLOGFLUSH = 2
 # The journal would otherwise commit every five seconds by itself, and save what nobody synced.
 OPTIONS = "loop,commit=300"
-PATIENCE = 200  # tenths of a second
+PATIENCE = 20.0  # seconds
+PAUSE = 0.01
 MKFS = ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4")
 
 
@@ -41,11 +42,12 @@ class LoopFs:
         A mount that came sooner would find the dead file system still in memory.
         """
         attached = ["losetup", "--noheadings", "--output", "NAME", "--associated", str(self.image)]
-        for _ in range(PATIENCE):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             subprocess.run(["umount", "--quiet", str(self.at)], check=False, stderr=subprocess.DEVNULL)
             if not subprocess.run(attached, check=True, capture_output=True).stdout.strip():
                 return
-            time.sleep(0.1)
+            time.sleep(PAUSE)
         raise RuntimeError(f"can't unmount {self.at}")
 
     def read_only(self, yes: bool) -> None:

@@ -9,16 +9,15 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.plainhg import StoreCopy
+from tests.plainhg import StoreCopy, mercurial
 from tests.server.forge import NULL, Forged, Wire, container
-from tests.server.hub import STOCK, Client, Hub, hub
+from tests.server.hub import Client, Hub, hub
 
 pytestmark = pytest.mark.xdist_group("jail")
 
@@ -198,8 +197,8 @@ def test_no_other_wire_command_is_answered(server: Hub, place: Path, role: str) 
 
 def local(store: Path, *words: str) -> None:
     """A command of plain Mercurial's in a hostile copy."""
-    argv = [sys.executable, "-m", "mercurial", "-R", str(store), "--cwd", str(store), *words]
-    subprocess.run(argv, env=STOCK, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    code, _, errors = mercurial().run("-R", store, "--config", "ui.username=somebody", *words)
+    assert code == 0, (words, errors)
 
 
 ATTACKS = {
