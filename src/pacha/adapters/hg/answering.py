@@ -11,6 +11,7 @@ ends are the same interpreter and paths are bytes. A second command, `pacha-end`
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import struct
@@ -95,3 +96,4 @@ def add_command(kind):
 
     commandserver.server.capabilities[b"pacha"] = handle
     commandserver.server.capabilities[b"pacha-end"] = lambda _: os._exit(0)
+    gc.enable()  # `child.py` has it off while modules are imported

@@ -29,6 +29,9 @@ _SETTINGS = (
     # History is never rewritten here, and a revision need not be published to be final.
     "phases.new-commit=public",
 )
+# What `python -m mercurial` does. To import its modules is most of a start, and leaves no garbage to collect:
+# `answering.py` switches the collector on again when they are there.
+_START = "import gc, sys; gc.disable(); sys.argv.pop(0); from mercurial.__main__ import run; run()"
 _PIPE_BYTES = 1 << 20  # the most that the kernel lets anybody have
 _HINT = "pacha doctor says more; pacha verify checks the whole store"
 
@@ -52,7 +55,7 @@ class Child:
         """
         self._explain = explain
         extension = os.path.join(os.path.dirname(os.path.abspath(__file__)), extension)
-        command = [sys.executable, "-I", "-m", "mercurial", "serve", "--cmdserver", "pipe"]
+        command = [sys.executable, "-I", "-c", _START, "mercurial", "serve", "--cmdserver", "pipe"]
         for setting in (f"extensions.pacha={extension}", *_SETTINGS):
             command += ["--config", setting]
         environment = {name: os.environ[name] for name in (*_KEPT, *kept) if name in os.environ}
