@@ -25,11 +25,18 @@ from pathlib import Path
 
 PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "/usr/sbin/sshd"
 PATIENCE = 20.0
-# As root it insists on this empty folder of the machine's; where it is missing, it gets a /run of its own.
+# As root it insists on this empty folder of the machine's; where it is missing, it gets a /run of its own. There the
+# disks of other tests, all but those below $0, must not stay mounted: who unmounts them waits until they are free.
 SEPARATION = Path("/run/sshd")
 PRIVATE_RUN = (
     *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),
-    'mount -t tmpfs -o mode=755 none /run && mkdir -m 755 /run/sshd && exec "$@"',
+    """\
+mount -t tmpfs -o mode=755 none /run && mkdir -m 755 /run/sshd || exit
+grep '^/dev/loop' /proc/self/mounts | while read -r _ at _; do
+    case "$at" in "$0"/*) ;; *) umount "$at" ;; esac
+done
+exec "$@"
+""",
     "sh",
 )
 SETTINGS = """\
@@ -87,7 +94,8 @@ class Sshd:
         text = SETTINGS.format(port=self.port, folder=self.folder, authorized_keys=self.authorized_keys)
         # The first value of a setting is the one that counts.
         (self.folder / "sshd_config").write_text("\n".join([*self.options, text]))
-        wrapped = PRIVATE_RUN if os.geteuid() == 0 and not SEPARATION.is_dir() else ()
+        private = (*PRIVATE_RUN[:-1], str(self.folder.parent))
+        wrapped = private if os.geteuid() == 0 and not SEPARATION.is_dir() else ()
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*wrapped, PROGRAM, "-D", "-e", "-f", str(self.folder / "sshd_config")],

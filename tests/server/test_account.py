@@ -26,6 +26,12 @@ mount --bind "$place/etc" /etc
 mount --bind "$place/lib" /var/lib
 mount -t tmpfs -o mode=755 none /run
 mkdir -m 755 /run/sshd
+# Who unmounts the disk of another test waits until it is mounted nowhere.
+grep '^/dev/loop' /proc/self/mounts | cut -d ' ' -f 2 | xargs -r -n 1 umount
+sed -i 's/^root:[^:]*:/root:*:/' /etc/shadow  # whose account must not be locked for the one login below
+cp "$place/admin.pub" /etc/admin.pub
+mkdir /etc/pacha
+printf '[serve]\nsshd = "%s"\n' "$place/bin/sshd" > /etc/pacha/pacha.toml
 export HOME="$place/home" PATH="$place/bin:$PATH"
 
 pacha --json server init --account pachatest > "$place/init.json"
@@ -45,6 +51,9 @@ ask id > "$place/shell" 2>&1 || echo "exit $?" >> "$place/shell"
 pacha --json doctor > "$place/doctor.json" || true
 pacha --json host list > "$place/list2.json"
 pacha log --host web1 > "$place/log" 2>&1 || echo "exit $?" >> "$place/log"
+PACHA_SSH="ssh -F $place/admin_config" pacha --json host add web2 --ssh web2 --address hub > "$place/enrol.json" ||
+    echo "exit $?"
+pacha --json host list > "$place/list3.json"
 find /var/lib/pachatest-server /etc/pacha -printf '%u %m %p\\n' | sort > "$place/tree"
 getent passwd pachatest > "$place/passwd"
 getent shadow pachatest > "$place/shadow"
@@ -60,6 +69,22 @@ Host hub
     BatchMode yes
     LogLevel ERROR
 """
+# How root on the server reaches a host, and what is there: a Pacha with files of its own.
+ADMIN = """\
+Host web2
+    HostName 127.0.0.1
+    Port {port}
+    User root
+    IdentityFile {place}/admin
+    IdentityAgent none
+    UserKnownHostsFile {place}/known
+    BatchMode yes
+"""
+THERE = """\
+#!/bin/sh
+export HOME={place}/web2 PACHA_CONFIG={place}/web2/pacha.toml PACHA_STATE={place}/web2/state
+exec {python} -P -m pacha "$@"
+"""
 SERVER = """\
 ListenAddress 127.0.0.1
 Port {port}
@@ -67,6 +92,9 @@ HostKey {place}/host_key
 PidFile none
 UsePAM no
 PasswordAuthentication no
+Match User root
+    AuthorizedKeysFile /etc/admin.pub
+    SetEnv PATH={place}/there:/usr/bin:/bin HOME={place}/web2
 """
 
 
@@ -96,14 +124,22 @@ def _python_for_all(place: Path) -> Path:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 def test_root_serves_as_an_account_that_it_makes(open_arena: Path) -> None:
     place, port = open_arena, free_port()
-    for folder in ("home", "bin"):
+    for folder in ("home", "bin", "there", "web2"):
         (place / folder).mkdir()
-    tool = place / "bin" / "pacha"
     python = _python_for_all(place)
-    tool.write_text(f'#!/bin/sh\nexec {python} -P -m pacha "$@"\n')
-    tool.chmod(0o755)
-    for name in ("web1", "host_key"):
+    for path, text in (
+        ("bin/pacha", f'#!/bin/sh\nexec {python} -P -m pacha "$@"\n'),
+        ("bin/sshd", f'#!/bin/sh\nexec {PROGRAM} -f {place}/sshd_config "$@"\n'),
+        ("there/pacha", THERE.format(place=place, python=python)),
+    ):
+        (place / path).write_text(text)
+        (place / path).chmod(0o755)
+    for name in ("web1", "admin", "host_key"):
         make_key(place / name)
+    (place / "admin_config").write_text(ADMIN.format(place=place, port=port))
+    way = CLIENT.format(place=place, port=port).replace(f"{place}/web1", "/dev/null")
+    (place / "web2" / "ssh_config").write_text(way)
+    (place / "web2" / "pacha.toml").write_text(f'host = "web2"\nssh = "ssh -F {place}/web2/ssh_config"\n')
     (place / "known").write_text(f"[127.0.0.1]:{port} {(place / 'host_key.pub').read_text()}")
     (place / "ssh_config").write_text(CLIENT.format(place=place, port=port))
     (place / "sshd_config").write_text(SERVER.format(place=place, port=port))
@@ -136,6 +172,13 @@ def test_root_serves_as_an_account_that_it_makes(open_arena: Path) -> None:
     assert "exit" in (place / "shell").read_text() and "uid=" not in (place / "shell").read_text()
     (host,) = told("list2.json")["hosts"]  # type: ignore[misc]
     assert host["host"] == "web1"
+    # Both ends from here: root goes to the host, and what is written here is the account's.
+    enrolled = told("enrol.json")
+    assert (enrolled["ok"], enrolled["let_in"], enrolled["address"]) == (True, True, "hub"), (enrolled, done)
+    assert [host["host"] for host in told("list3.json")["hosts"]] == ["web1", "web2"]  # type: ignore[attr-defined]
+    key = (place / "host_key.pub").read_text().split()[1]
+    assert key in (place / "web2/state/ssh/known_hosts").read_text(), "handed over, and pinned there"
+    assert 'server = "hub"' in (place / "web2/pacha.toml").read_text()
     assert "there is no history of web1 here" in (place / "log").read_text()
     for line in (place / "tree").read_text().splitlines():
         owner, mode, path = line.split(" ", 2)

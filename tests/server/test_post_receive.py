@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,10 @@ class Hooked:
         done = self.server.push(self.key, self.client.store, "web1")
         assert done.returncode == 0, done
 
-    def told(self) -> list[str]:
-        """The revisions that the hook was told of."""
+    def told(self, field: str = "revision") -> list[Any]:
+        """The revisions that the hook was told of, or what it was told of each."""
         text = self.told_path.read_text() if self.told_path.exists() else ""
-        return [json.loads(line)["revision"] for line in text.splitlines()]
+        return [json.loads(line)[field] for line in text.splitlines()]
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def test_every_revision_is_told_once_and_in_order(hooked: Hooked) -> None:
     hooked.push()
     until(lambda: len(hooked.told()) == len(made))
     assert hooked.told() == made
+    assert hooked.told("waiting") == [3, 2, 1, 0]
     line = hooked.told_path.read_text().splitlines()[-1]
     told = json.loads(line)
     assert told["host"] == "web1" and told["author"] and told["time"]

@@ -64,12 +64,12 @@ def _run(
     past: Past, hooks: Hooks, marks: Marks, told: Told, secrets: Sequence[str], note: Callable[[str], None]
 ) -> int:
     waiting = _waiting(past, marks.hooked(past.name))
-    for revision in waiting:
+    for left, revision in zip(reversed(range(len(waiting))), waiting, strict=True):
         at = revision.position
         changes = changes_between(past, at - 1, at)
         results = hooks.run(
             MOMENT,
-            {**revision_object(revision, changes, past.name), "revision": revision.id},
+            {**revision_object(revision, changes, past.name), "revision": revision.id, "waiting": left},
             event=MOMENT,
             host=past.name,
             revision=revision.id,
