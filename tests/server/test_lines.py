@@ -186,6 +186,28 @@ def test_two_servers_that_differ_are_told_apart_in_words(own: Hub, tmp_path: Pat
         assert archived(host) == []
 
 
+def test_a_clone_that_sends_as_the_same_host_is_asked_about(server: Hub, tmp_path: Path) -> None:
+    """With machine-id and key alike nobody can tell them apart; but each finds what the other has made."""
+    host = Sending(server, "cloned")
+    host.sent("one\n")
+    clone = Sending(server, "cloned", place=tmp_path / "clone")
+    restore(clone, host.pacha.state)
+    for turn in range(2):
+        clone.sent(f"of the clone {turn}\n", f"clone{turn}")
+        assert "clone of this machine" not in host.pacha.run("status").out
+        if turn == 0:
+            host.sent("two\n")
+    assert host.pacha.ok("status")["caught_up"] == 1
+    assert clone.pacha.ok("status")["caught_up"] == 1
+    host.sent("three\n")
+    assert host.pacha.ok("status")["caught_up"] == 2
+    told = host.pacha.run("status", "--check")
+    assert told.code == 4
+    assert "does a clone of this machine send them?" in told.out
+    assert host.here() == host.there()
+    assert len(host.there()) == 5
+
+
 def test_another_machine_and_another_host_are_refused(own: Hub) -> None:
     host = Sending(own)
     host.sent("one\n")

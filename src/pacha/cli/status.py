@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHOWN_AT_MOST = 20
 _OLD_BACKLOG = 300  # seconds
+_TOO_OFTEN = 2  # times within a day: a disk that was restored is one
 _NO_AGENT = {"running": False, "pid": None, "events": None, "mode": None}
 
 
@@ -80,6 +81,7 @@ def _is_clean(found: dict[str, Any]) -> bool:
     agent = found["agent"]
     ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
     late = any(server["error"] or _is_old(server) for server in found["servers"])
+    late |= found["caught_up"] >= _TOO_OFTEN
     trouble = any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed", "forgets"))
     return not (ails or late or trouble)
 
@@ -123,6 +125,9 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
         _row("tracked", plural(found["entries"], "entry"))
     _print_agent(found["agent"], now)
     _print_servers(found["servers"])
+    if found["caught_up"] >= _TOO_OFTEN:
+        _row("", f"had revisions that are not this host's, {found['caught_up']} times within a day", "red")
+        _row("", "does a clone of this machine send them? There: another host =, and pacha join", "red")
     pending = found["pending"]
     _row("pending", plural(len(pending), "change") if pending else "nothing", "yellow" if pending else "")
     for item in pending[: None if verbose else _SHOWN_AT_MOST]:

@@ -24,6 +24,7 @@ from pacha.ops.ports import Server, Store
 from pacha.ops.tip import tip_of
 
 _AT_ONCE = 200
+_DAY_NS = 86_400 * 10**9
 
 
 def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> bool:
@@ -34,8 +35,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     on the line here.
     """
     _must_not_concern_others(host, server, common)
-    name = f"{host.now_ns() // 1_000_000:x}"
-    built = host.archive.begin(name)
+    built = host.archive.begin(_name(host.now_ns()))
     try:
         _fetch(host, server, built, common, tip)
         store = host.open_store(built)
@@ -74,6 +74,19 @@ def _fetch(host: Host, server: Server, built: bytes, common: int, tip: str) -> N
         host.archive.drop(built)
         server.connect()
         server.fetch(built, -1, tip)
+
+
+def recently(host: Host) -> int:
+    """How often a store was replaced within a day. A restored disk is once; more tells of a clone: of two
+    machines that extend one line each finds the other's revisions there, again and again.
+    """
+    since = _name(host.now_ns() - _DAY_NS).encode()
+    return sum(path.rpartition(b"/")[2] >= since for path in host.archive.stores())
+
+
+def _name(time_ns: int) -> str:
+    """Of a store that is replaced at that time; names sort as the times do."""
+    return f"{time_ns // 1_000_000:x}"
 
 
 def _must_not_concern_others(host: Host, server: Server, common: int) -> None:

@@ -16,6 +16,7 @@ from pacha.core.names import is_below
 from pacha.core.revision import Revision
 from pacha.core.tracked import Skipped
 from pacha.ops.capture import Difference, look
+from pacha.ops.catch_up import recently
 from pacha.ops.change import open_change
 from pacha.ops.confirm import waiting
 from pacha.ops.heal import heal_if_free
@@ -82,6 +83,7 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "missing": [path_object(path) for path in found.missing],
         "paced": [path_object(path) for path in found.paced],
         "unconfirmed": found.waiting,
+        "caught_up": recently(host),
         "change": found.change,
         "servers": [
             server_object(host.index.acknowledged(address), found.last) for address in host.config.servers
