@@ -21,6 +21,7 @@ NULL = bytes(20)
 END = struct.pack(">i", 0)
 OWNER = b"mode=0644\towner=root:0\tgroup=root:0"
 META = b".\tdir\t" + OWNER + b"\n"
+_places: dict[bytes, int] = {NULL: 0}  # of every revision that was made, in its line
 
 
 def node(text: bytes, first: bytes = NULL, second: bytes = NULL) -> bytes:
@@ -74,6 +75,7 @@ class Forged:
         manifest = node(lines)
         changeset = self._changeset(manifest, sorted(files) if self.named is None else self.named)
         self.id = node(changeset, *self.parents)
+        _places[self.id] = _places.get(self.parents[0], 0) + 1
         link = self.id if self.link is None else self.link
 
         def revision(
@@ -113,8 +115,9 @@ class Forged:
     def _changeset(self, manifest: bytes, files: Sequence[bytes]) -> bytes:
         stamp = self.stamp
         if stamp is None:
+            place = _places.get(self.parents[0], 0) + 1
             stamp = {
-                "v": 1, "host": self.host, "machine": "", "seq": 1, "time_ns": 1, "cause": "capture", "who": [],
+                "v": 1, "host": self.host, "machine": "", "seq": place, "time_ns": 1, "cause": "capture", "who": [],
             }  # fmt: skip
         extra: dict[str, bytes] = {**self.extra}
         if stamp is not False:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import threading
 import time
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.forge import END, NULL, Forged, Wire, chunk, node, part
-from tests.server.hub import Hub, hub
+from tests.server.forge import END, NULL, Forged, Wire, chunk, part
+from tests.server.hub import Hub
 
 PIECE = bytes(1 << 20)
 LIMIT = 512_000_000
@@ -28,16 +29,30 @@ def peak(server: Hub, name: str, done: threading.Event, found: list[int]) -> Non
         time.sleep(0.05)
 
 
-def bomb(server: Hub, name: str, mebibytes: int) -> tuple[str, str, int]:
-    """One file of nothing but zeros; the answer, and the session's most memory."""
-    key, size = server.add(name), mebibytes << 20
+def growing(step: int, times: int, link: bytes) -> list[bytes]:
+    """The headers of a file's revisions, each so many zeros longer than the one before; the zeros follow."""
+    headers, before = [], NULL
+    for number in range(times):
+        # An id is the hash of both parents and then the text: the smaller parent, none, comes first.
+        whole = hashlib.sha1(NULL + before, usedforsecurity=False)
+        for _ in range(step * (number + 1) >> 20):
+            whole.update(PIECE)
+        delta = whole.digest() + before + NULL + before + link
+        delta += struct.pack(">lll", step * number, step * number, step)
+        headers.append(struct.pack(">i", 4 + len(delta) + step) + delta)
+        before = whole.digest()
+    return headers
+
+
+def bomb(server: Hub, name: str, mebibytes: int, times: int = 1) -> tuple[str, str, int]:
+    """A file of nothing but zeros, so many more `times`; the answer, and the session's most memory."""
+    key, step = server.add(name), mebibytes << 20
     good = Forged(name)
-    before = good.changegroup()[: -len(END)]  # one more file log follows
-    # Its hash cannot be right, which nobody finds out before all of it was put together.
-    delta = node(b"zeros") + NULL * 3 + good.id + struct.pack(">lll", 0, 0, size)
-    before += chunk(b"files/zeros") + struct.pack(">i", 4 + len(delta) + size) + delta
-    payload = struct.pack(">i", len(before) + size + 2 * len(END))
-    stream = b"HG20" + END + part(b"changegroup", b"", {b"version": b"02"})[: -len(END)] + payload + before
+    before = good.changegroup()[: -len(END)] + chunk(b"files/zeros")  # one more file log follows
+    headers = growing(step, times, good.id)
+    size = len(before) + sum(map(len, headers)) + step * times + 2 * len(END)
+    stream = b"HG20" + END + part(b"changegroup", b"", {b"version": b"02"})[: -len(END)]
+    stream += struct.pack(">i", size) + before
     session = Wire(server, key)
     done, found = threading.Event(), [0]
     watcher = threading.Thread(target=peak, args=(server, name, done, found))
@@ -45,9 +60,11 @@ def bomb(server: Hub, name: str, mebibytes: int) -> tuple[str, str, int]:
     try:
         session.say(b"unbundle\nheads 0\n")
         assert session.answer() == b""
-        session.say(b"%d\n" % (len(stream) + size + 16) + stream)
-        for _ in range(mebibytes):
-            session.say(PIECE)
+        session.say(b"%d\n" % (len(stream) + size - len(before) + 8) + stream)
+        for header in headers:
+            session.say(header)
+            for _ in range(mebibytes):
+                session.say(PIECE)
         session.say(END * 4 + b"0\n")
         answer, words = session.reply()
         assert session.told()["tip"] == ""
@@ -58,19 +75,23 @@ def bomb(server: Hub, name: str, mebibytes: int) -> tuple[str, str, int]:
     return answer, words["message"], max(found)
 
 
-def test_a_bomb_is_refused_and_the_session_goes_on(tmp_path: Path) -> None:
-    with hub(tmp_path) as server:
-        answer, words, memory = bomb(server, "web1", 300)
-        print(f"300 MiB of zeros: {words}; {memory / 1e6:.0f} MB")
-        assert answer == "error:abort"
-        assert "memory" in words
-        assert memory < LIMIT
+def test_a_bomb_is_refused_and_the_session_goes_on(server: Hub) -> None:
+    answer, words, memory = bomb(server, "large", 120)
+    print(f"120 MiB of zeros: {words}; {memory / 1e6:.0f} MB")
+    assert answer == "error:abort"
+    assert "zeros is larger than" in words
+    assert memory < LIMIT // 4
+    # What is small enough each time it comes can still grow beyond all bounds.
+    answer, words, memory = bomb(server, "grows", 95, 5)
+    print(f"5 times 95 MiB of zeros: {words}; {memory / 1e6:.0f} MB")
+    assert answer == "error:abort"
+    assert "memory" in words
+    assert memory < LIMIT
 
 
 @pytest.mark.soak
-def test_a_larger_bomb_is_refused(tmp_path: Path) -> None:
-    with hub(tmp_path) as server:
-        answer, words, memory = bomb(server, "web1", 900)
-        print(f"900 MiB of zeros: {words}; {memory / 1e6:.0f} MB")
-        assert answer == "error:abort"
-        assert memory < LIMIT
+def test_a_larger_bomb_is_refused(server: Hub) -> None:
+    answer, words, memory = bomb(server, "growsmore", 95, 9)
+    print(f"9 times 95 MiB of zeros: {words}; {memory / 1e6:.0f} MB")
+    assert answer == "error:abort"
+    assert memory < LIMIT

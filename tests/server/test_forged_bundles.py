@@ -58,6 +58,7 @@ BAD: dict[str, bytes] = {
     # metadata
     "content without its line": forged(meta=META).bundle(),
     "line without its content": forged(files={b"meta/%meta": META + LINE}).bundle(),
+    "another content than its line says": forged(meta=META + meta_line(b"f", b"other\n")).bundle(),
     "no metadata": forged(files={b"files/f": b"hello\n"}).bundle(),
     "metadata unsorted": forged(meta=LINE + META).bundle(),
     "metadata twice": forged(meta=META + LINE + LINE).bundle(),
@@ -69,6 +70,7 @@ BAD: dict[str, bytes] = {
     # the revision
     "another host's": forged(stamp={**STAMP, "host": "web2"}).bundle(),
     "another machine's": forged(stamp={**STAMP, "machine": "b" * 32}).bundle(),
+    "another number": forged(stamp={**STAMP, "seq": 2}).bundle(),
     "no stamp": forged(stamp=False).bundle(),
     "stamp is no JSON": forged(stamp=b"{").bundle(),
     "stamp is nested": forged(stamp=b"[" * 100_000).bundle(),

@@ -19,7 +19,7 @@ def rules_of(config: Config, path: str, hooks: str, default: str, state: str) ->
     return Rules(
         config.watch,
         config.ignore,
-        config.max_file_size,
+        config.largest,
         [found for one in excluded if (found := below_root(config.root, one)) is not None],
         [found for one in own if (found := below_root(config.root, one)) is not None],
     )

@@ -8,6 +8,7 @@ must not read a store: what it needs to see of the line is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pacha.core.entry import DIRECTORY, check_entry, render_directory, split_directory
@@ -35,20 +36,25 @@ class Limits(NamedTuple):
 
 class Proposal(NamedTuple):
     """A revision that wants to be added: `sizes` gives each store path's new length, None where it is
-    removed.
+    removed. Of one that came from elsewhere, `digests` gives the SHA-256 of contents, hexadecimal, and
+    `place` its number in the line, from 1.
     """
 
     parents: Sequence[str]
     branch: str
     stamp: Stamp
     sizes: Mapping[bytes, int | None]
+    digests: Mapping[bytes, bytes] = MappingProxyType({})
+    place: int = 0
 
 
 class _Directory(NamedTuple):
-    """What a metadata file says: the names of its entries, and of those whose content is stored."""
+    """What a metadata file says: the names of its entries, and of those whose content is stored, with what
+    SHA-256, where it says so.
+    """
 
     names: frozenset[bytes]
-    stored: frozenset[bytes]
+    stored: Mapping[bytes, bytes | None]
 
 
 class _Line(NamedTuple):
@@ -83,36 +89,45 @@ def judge(
         reasons.append("it is not on the one branch")
     if not proposal.sizes:
         reasons.append("it changes nothing")
+    if proposal.place not in (0, proposal.stamp.seq):
+        reasons.append(f"it says that it is number {proposal.stamp.seq} of the line, and is {proposal.place}")
     line = _Line(text_of, has, {})
     for path in sorted(proposal.sizes):
-        reasons.extend(_judge_path(path, proposal.sizes[path], line, limits))
+        reasons.extend(_judge_path(path, proposal, line, limits))
     return reasons
 
 
-def _judge_path(path: bytes, size: int | None, line: _Line, limits: Limits) -> list[str]:
+def _judge_path(path: bytes, proposal: Proposal, line: _Line, limits: Limits) -> list[str]:
+    size = proposal.sizes[path]
     shown = path.decode("utf-8", "backslashreplace")
     if len(path) > limits.path or not is_legal(path):
         return [f"{shown[:200]} is no legal path of a store"]
     top = path.partition(b"/")[0]
     bound = limits.content if top == FILES else limits.metadata
     if size is not None and size > bound:
-        return [f"{shown} is larger than {bound} bytes"]
+        mend = f" (pacha forget {shown[5:]} takes it out of the history)" if top == FILES else ""
+        return [f"{shown} is larger than {bound} bytes{mend}"]
     try:
         if top == META and size is not None:
             _judge_directory(meta_directory(path), line)
         elif top == FILES:
-            return _judge_content(path, size, line)
+            return _judge_content(path, size, proposal.digests.get(path), line)
     except ValueError as problem:
         return [f"{shown}: {problem}"]
     return []
 
 
-def _judge_content(path: bytes, size: int | None, line: _Line) -> list[str]:
-    """A content needs a line that says it is stored, and a content that goes must have none."""
+def _judge_content(path: bytes, size: int | None, digest: bytes | None, line: _Line) -> list[str]:
+    """A content needs a line that says it is stored, and which it is; a content that goes must have none."""
     directory, name = split(decode_path(path.partition(b"/")[2]))
-    if (name in _read(directory, line).stored) == (size is not None):
+    stored = _read(directory, line).stored
+    if (name in stored) != (size is not None):
+        problem = "content without its metadata" if size is not None else "metadata without its content"
+    # One that was forgotten here is an empty one where it had to be sent again.
+    elif size and digest and stored[name] not in (None, digest):
+        problem = "another content than its metadata says"
+    else:
         return []
-    problem = "content without its metadata" if size is not None else "metadata without its content"
     return [f"{path.decode('utf-8', 'backslashreplace')} is {problem}"]
 
 
@@ -139,12 +154,12 @@ def _read(directory: bytes, line: _Line) -> _Directory:
         lines = split_directory(text)
         if render_directory(lines) != text:
             raise ValueError("metadata not sorted")
-        stored = []
+        stored = {}
         for name, said in lines.items():
             entry = check_entry(said)
             if (name == b".") != (entry.kind == DIRECTORY):
                 raise ValueError("a directory's line stands in another place than its own")
             if entry.has_content:
-                stored.append(name)
-        line.read[directory] = _Directory(frozenset(lines), frozenset(stored))
+                stored[name] = entry.sha256
+        line.read[directory] = _Directory(frozenset(lines), stored)
     return line.read[directory]

@@ -13,6 +13,7 @@ from pacha.core import config_values as to
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import ConfigError
 from pacha.core.normalize import Normalize, Table
+from pacha.core.protocol import LARGEST
 from pacha.core.quantities import DURATION_WORDS, SIZE_WORDS, format_duration
 
 Value = TypeVar("Value")
@@ -123,6 +124,9 @@ class Config:
             Table(one.needed("normalize.paths", to.pattern), one.needed("normalize.drop", to.expression))
             for one in read.tables
         )
+
+        # Nothing is stored that a server of this host's would not take.
+        self.largest = min(self.max_file_size, LARGEST) if self.servers else self.max_file_size
 
         if self.limit_ns < self.quiet_ns:
             given = "capture.limit" if "capture.limit" in self.values else "capture.quiet"

@@ -24,7 +24,7 @@ from pacha.core import admission
 from pacha.core.errors import PachaError, Refused
 from pacha.core.health import Health
 from pacha.core.names import is_legal
-from pacha.core.protocol import HOST, PROTOCOL, Request, parse_request
+from pacha.core.protocol import HOST, LARGEST, PROTOCOL, Request, parse_request
 from pacha.core.revision import Stamp
 from pacha.core.shown import shown
 from pacha.server.limits import limit
@@ -155,8 +155,11 @@ class Keeper:
         self._used: int | None = None
         self._last: Stamp | None = None
         self._health: Health | None = None
-        bounds = admission.Limits()
-        self.limits = Limits(path=bounds.path, revision=bounds.content)
+        # A content that is encrypted, or comes as a delta, is a little longer.
+        self._bounds = admission.Limits(content=LARGEST + LARGEST // 64)
+        self.limits = Limits(
+            path=self._bounds.path, revision=max(self._bounds.content, self._bounds.metadata)
+        )
         self.folder = registry.folder(record.name)
 
     writes = True
@@ -200,8 +203,17 @@ class Keeper:
         except Refused as problem:
             return [str(problem)]
         self._last = stamp
-        proposal = admission.Proposal(arrival.parents, arrival.branch, stamp, arrival.sizes)
-        return admission.judge(proposal, host=self.host, tip=tip, text_of=arrival.text_of, has=arrival.has)
+        proposal = admission.Proposal(
+            arrival.parents, arrival.branch, stamp, arrival.sizes, arrival.digests, arrival.place
+        )
+        return admission.judge(
+            proposal,
+            host=self.host,
+            tip=tip,
+            text_of=arrival.text_of,
+            has=arrival.has,
+            limits=self._bounds,
+        )
 
     # -- forgetting ----------------------------------------------------------------------------------
 

@@ -230,18 +230,21 @@ def _file_logs(
             raise Unfit(f"{_shown(name) or 'a name that is too long'} is no legal path of a store")
         files[name] = None
         may_be = (0, CENSORED) if name.startswith(b"files/") else (0,)
-        for delta in _group(payload, version, limits.revision):
+        for delta in _group(payload, version, limits.revision, name):
             if delta.link not in changesets or delta.flags not in may_be:
                 raise Unfit(f"{_shown(name)}: a content belongs to no revision of the bundle")
     return list(files)
 
 
-def _group(payload: Payload, version: bytes, limit: int) -> Iterator[_Delta]:
-    """The headers of one group of deltas; what they are about is passed over."""
+def _group(payload: Payload, version: bytes, limit: int, name: bytes = b"") -> Iterator[_Delta]:
+    """The headers of one group of deltas (of the file log `name`); what they are about is passed over."""
     form = _HEADERS[version]
     while size := _chunk(payload):
-        if not form.size <= size <= limit + form.size:
-            raise Unfit(f"a content is larger than {limit} bytes" if size > limit else _CUT_OFF)
+        if size > limit + form.size:
+            mend = f" (pacha forget {_shown(name[5:])} takes it out of the history)" if name else ""
+            raise Unfit(f"{_shown(name) or 'a revision'} is larger than {limit} bytes{mend}")
+        if size < form.size:
+            raise Unfit(_CUT_OFF)
         node, first, second, _, link, *flags = form.unpack(payload.exactly(form.size))
         payload.skip(size - form.size)
         yield _Delta(node, first, second, link, flags[0] if flags else 0)

@@ -8,6 +8,7 @@ nothing of Pacha but its neighbours; what may be added is decided by the `Keeper
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -41,7 +42,9 @@ class Arrival(NamedTuple):
     parents: Sequence[str]
     branch: str
     stamp: bytes
+    place: int  # in the line, from 1
     sizes: Mapping[bytes, int | None]
+    digests: Mapping[bytes, bytes]  # SHA-256 of new contents, hexadecimal
     text_of: Callable[[bytes], bytes | None]
     has: Callable[[bytes], bool]
 
@@ -264,7 +267,7 @@ class _Judge:
         entry = self._repo.changelog.changelogrevision(rev)
         after = self._manifest(rev)
         self._brought.setdefault((b"", entry.manifest), rev)
-        sizes = {}
+        sizes, digests = {}, {}
         for path, (_, (node, flags)) in before.diff(after).items():
             if flags:
                 raise Unfit("a manifest has flags")
@@ -272,7 +275,9 @@ class _Judge:
             if node is not None:
                 if (path, node) not in self._brought:
                     self._brought[path, node] = rev
-                sizes[path] = self._size(path, node)
+                sizes[path], digest = self._content(path, node)
+                if digest:
+                    digests[path] = digest
         if sorted(sizes) != list(entry.files):
             raise Unfit("a revision names other files than it changes")
         if entry.extra.keys() != {b"branch", b"pacha"}:
@@ -286,27 +291,28 @@ class _Judge:
         ]
         arrival = Arrival(
             _hexadecimal(self._repo.changelog.node(rev)), list(map(_hexadecimal, parents)),
-            entry.extra[b"branch"].decode("utf-8", "backslashreplace"), entry.extra[b"pacha"], sizes, text_of,
-            after.__contains__,
+            entry.extra[b"branch"].decode("utf-8", "backslashreplace"), entry.extra[b"pacha"], rev + 1, sizes,
+            digests, text_of, after.__contains__,
         )  # fmt: skip
         tip = self._repo.changelog.node(rev - 1) if rev else NULL
         for reason in self._keeper.admit(arrival, _hexadecimal(tip)):
             raise Unfit(reason)
         return after
 
-    def _size(self, path, node):
-        """The length of a content, which is read, so that its hash is known to be right."""
+    def _content(self, path, node):
+        """Length and SHA-256 of a content; being read, it is known to have the hash that it goes by."""
         log = self._repo.file(path)
         rev = log.rev(node)
         if log.iscensored(rev):
             if not path.startswith(b"files/") or not _is_forgotten(log, rev):
                 raise Unfit("a content says that it was forgotten, and was not")
-            return 0
+            return 0, b""
         text = log.revision(rev)
         values, start = storageutil.parsemeta(text)
         if values:
             raise Unfit("a content has a history of another name, which Pacha does not record")
-        return len(text) - (start or 0)
+        content = text[start:] if start else text
+        return len(content), hashlib.sha256(content).hexdigest().encode()
 
     def _all_belong(self, path, log):
         """Every new entry of a log must be what the revision that it is linked with brought."""
