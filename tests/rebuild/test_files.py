@@ -241,10 +241,12 @@ def test_a_hook_afterwards_is_run_until_it_succeeds(web1: Machine, fresh: Machin
     hook(fresh, "pre-rebuild", f"echo before >> {tmp_path}/ran")
     assert fresh.rebuild(web1.pacha.store).code == 1
     assert fresh.has("/etc/app/app.conf")
+    assert fresh.pacha.ok("status")["rebuild"] == "web1"
     gate.touch()
     done = fresh.rebuilt(web1.pacha.store)
     assert [told["name"] for told in done["hooks"]] == ["post-rebuild/10-hook"]
     assert (tmp_path / "ran").read_text() == "before\nran\nran\n"
+    assert fresh.pacha.ok("status")["rebuild"] is None
     assert fresh.rebuilt(web1.pacha.store)["hooks"] == []
 
 

@@ -82,7 +82,8 @@ def _is_clean(found: dict[str, Any]) -> bool:
     ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
     late = any(server["error"] or _is_old(server) for server in found["servers"])
     late |= found["caught_up"] >= _TOO_OFTEN
-    trouble = any(found[key] for key in ("pending", "skipped", "missing", "unconfirmed", "forgets"))
+    ailing = ("pending", "skipped", "missing", "unconfirmed", "forgets", "rebuild")
+    trouble = any(found.get(key) for key in ailing)
     return not (ails or late or trouble)
 
 
@@ -196,6 +197,9 @@ def _print_troubles(found: dict[str, Any], now: int) -> None:
         _row("change", f"open since {age}, {who}: {printable(change['message'])}", "yellow")
         words = "nothing is captured until" if change["holds"] else "too old to hold captures back; close it"
         _row("", f"{words}: pacha change end", "yellow")
+    if found.get("rebuild") is not None:
+        name = printable(found["rebuild"])
+        _row("rebuild", f"of {name} is unfinished: run the same again", "yellow")
     for operation in found["unconfirmed"]:
         left = about_duration(max(operation["deadline_ns"] - now, 0))
         what = f"the {operation['verb']} to {operation['target']} is undone in {left}"

@@ -85,11 +85,18 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "unconfirmed": found.waiting,
         "caught_up": recently(host),
         "change": found.change,
+        "rebuild": _unfinished(host),
         "servers": [
             server_object(host.index.acknowledged(address), found.last) for address in host.config.servers
         ],
         "changelog": host.store.signature().decode(),
     }
+
+
+def _unfinished(host: Host) -> str | None:
+    """The host of which a rebuild was begun here and has not ended."""
+    written = host.rebuild_file.read()
+    return str(written[0].get("request", {}).get("name", "")) if written is not None else None
 
 
 def _role(host: Host) -> str:
