@@ -132,8 +132,8 @@ def sweep_over(
 
 @pytest.mark.parametrize("most", shares(10, ALL))
 @pytest.mark.parametrize("what", SWEEPS)
-def test_killed_at_every_call(tmp_path: Path, what: str, most: int) -> None:
-    sweep = SWEEPS[what](tmp_path)
+def test_killed_at_every_call(memory: Path, what: str, most: int) -> None:
+    sweep = SWEEPS[what](memory)
     met = 0
 
     def blow(number: int, point: Point) -> Result:
@@ -150,8 +150,8 @@ def test_killed_at_every_call(tmp_path: Path, what: str, most: int) -> None:
 @pytest.mark.parametrize("most", shares(4, ALL))
 @pytest.mark.parametrize("what", SWEEPS)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
-def test_failed_in_every_call(tmp_path: Path, what: str, error: str, most: int) -> None:
-    sweep = SWEEPS[what](tmp_path)
+def test_failed_in_every_call(memory: Path, what: str, error: str, most: int) -> None:
+    sweep = SWEEPS[what](memory)
     kinds = strace.DATA + (strace.NAMES if error == "ENOSPC" else strace.SYNC)
     candidates = [point for point in sweep.points if point.call in kinds]
     store = f"{sweep.world.pacha.store}/"

@@ -17,8 +17,8 @@ CAPTURES, ROLLBACKS = shares(120, 1000), shares(80, 1000)
 
 
 @pytest.mark.parametrize("kills", CAPTURES)
-def test_killed_captures(tmp_path: Path, kills: int) -> None:
-    world = World.at(tmp_path / "world", seed=kills)
+def test_killed_captures(memory: Path, kills: int) -> None:
+    world = World.at(memory / "world", seed=kills)
     choice = random.Random(kills)
     transaction = world.pacha.store / ".hg" / "store" / "journal"
     moments = Moments(choice, mean_seconds(world.pacha, "capture"), transaction.exists, 0.03)
@@ -38,12 +38,12 @@ def test_killed_captures(tmp_path: Path, kills: int) -> None:
     assert moments.seen > kills // 6, "too few kills met a transaction"
     world.capture()
     assert world.pacha.ok("status")["pending"] == []
-    world.ledger.check(world.pacha, tmp_path / "copy")
+    world.ledger.check(world.pacha, memory / "copy")
 
 
 @pytest.mark.parametrize("kills", ROLLBACKS)
-def test_killed_rollbacks(tmp_path: Path, kills: int) -> None:
-    world = World.at(tmp_path / "world", seed=kills)
+def test_killed_rollbacks(memory: Path, kills: int) -> None:
+    world = World.at(memory / "world", seed=kills)
     choice = random.Random(kills)
     states = [(world.ledger.revisions()[0], facts(world.tree))]
     other_state(world.tree)
@@ -73,7 +73,7 @@ def test_killed_rollbacks(tmp_path: Path, kills: int) -> None:
         states.reverse()
         (target, new), (_, old) = states
     assert struck > kills // 3, "too few kills met a running command"
-    world.ledger.check(world.pacha, tmp_path / "copy")
+    world.ledger.check(world.pacha, memory / "copy")
 
 
 def facts_of_targets(world: World) -> dict[str, tuple[object, ...]]:
