@@ -85,6 +85,9 @@ files = _entry(
     kind=st.just(FILE), **_timed, sha256=_digests, size=st.none() | st.integers(0, 2**50), holes=_holes, flags=_flags,
     unstable=st.booleans(),
 )  # fmt: skip
+secret_files = _entry(
+    kind=st.just(FILE), **_timed, secret=_digests, sealed=_digests.map(lambda digest: digest[:16]), flags=_flags,
+)  # fmt: skip
 undigested = _entry(kind=st.just(FILE), **_timed, size=st.integers(10**9, 2**60), flags=_flags)
 directories = _entry(kind=st.just(DIRECTORY), **_common, default_acl=st.none() | access_lists(), flags=_flags)
 symlinks = _entry(
@@ -98,4 +101,4 @@ devices = _entry(
     **_timed,
     device=st.tuples(st.integers(0, 4095), st.integers(0, 2**20)),
 )
-entries = st.one_of(files, undigested, directories, symlinks, specials, devices)
+entries = st.one_of(files, secret_files, undigested, directories, symlinks, specials, devices)

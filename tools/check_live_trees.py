@@ -34,6 +34,7 @@ OWN_FILES = {
     "adapters/lock.py": "the lock, in the state folder",
     "adapters/machine.py": "/proc and this machine's own machine-id, never another root's",
     "adapters/mounts.py": "/proc/self/mountinfo",
+    "adapters/secrets.py": "the host's own key, in the state folder",
     "adapters/spool.py": "contents between capture and store, in the state folder",
     "adapters/ssh.py": "the host keys that a server shows, in a folder of their own",
     "adapters/sshd.py": "sshd's public host keys",

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pacha.adapters.archive import Archive
 from pacha.adapters.change_file import ChangeFile
+from pacha.adapters.copies import Copy
 from pacha.adapters.files.accounts import Accounts
 from pacha.adapters.files.tree import Directory, Tree
 from pacha.adapters.files.write import Workbench
+from pacha.adapters.forgets import Forgets
 from pacha.adapters.hg.remote import Remote
 from pacha.adapters.hg.store import Store
 from pacha.adapters.hooks import HookResult, Hooks
 from pacha.adapters.index import Index
 from pacha.adapters.journal import Journal, Journals
 from pacha.adapters.lock import Lock
+from pacha.adapters.packages.system import System
+from pacha.adapters.secrets import Identities, Secrets
 from pacha.adapters.spool import Spool
+from pacha.adapters.ssh import Listing
 from pacha.ops import ports
+from pacha.ops.host import NoIdentities
 
 IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Accounts, Accounts),
@@ -22,11 +28,18 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Workbench, Workbench),
     (ports.Tree, Tree),
     (ports.Store, Store),
+    (ports.Copy, Copy),
+    (ports.Listing, Listing),
     (ports.Index, Index),
+    (ports.System, System),
+    (ports.Forgets, Forgets),
     (ports.Archive, Archive),
     (ports.Server, Remote),
     (ports.HookResult, HookResult),
     (ports.Hooks, Hooks),
+    (ports.Secrets, Secrets),
+    (ports.Identities, Identities),
+    (ports.Identities, NoIdentities),
     (ports.Lock, Lock),
     (ports.Spool, Spool),
     (ports.ChangeFile, ChangeFile),

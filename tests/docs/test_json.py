@@ -77,6 +77,11 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     pacha("change", "begin", "-m", "maintenance")
     pacha("change", "end")
     pacha("agent", "--once")
+    with open(host.config, "a", encoding="utf-8") as file:
+        file.write('[secrets]\npaths = ["/etc/hosts"]\n')
+    pacha("secrets", "rekey", "-n")
+    pacha("capture")
+    pacha("secrets", "rekey")
     pacha("unwatch", "/root")
     pacha("doctor")
     pacha("config")

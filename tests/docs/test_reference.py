@@ -143,6 +143,7 @@ def test_the_format_names_every_key_of_a_metadata_line_in_order() -> None:
     full = Entry(
         FILE, 0o644, 0, b"root", 0, b"root", mtime=0, sha256=b"00", size=1, holes=((0, 1),), target=b"t", device=(1, 2),
         link=b"/l", acl=b"u::r--", default_acl=b"u::r--", xattrs=((b"user.a", b"b"),), flags=b"i", unstable=True,
+        secret=b"00", sealed=b"00",
     )  # fmt: skip
     keys = [field.partition(b"=")[0].decode() for field in render_entry(full).split(b"\t")[1:]]
     text = (DOCS / "design.md").read_text().partition("**Metadata lines.**")[2].partition("**Rules.**")[0]

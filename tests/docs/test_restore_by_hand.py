@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import needs
+from tests.agekeys import age_key, age_tool, ssh_key
 from tests.command import Pacha
 from tests.docs.pages import DOCS, fenced
 from tests.oracle import compare, wipe
@@ -45,8 +47,8 @@ def live(arena: Path) -> Path:
 def run(script: str, home: Path, live: Path, allowed: tuple[int, ...] = (0,)) -> str:
     """Run commands of the page, its places replaced by those of the test."""
     tools = home / "bin"
-    if not tools.exists():
-        tools.mkdir()
+    if not (tools / "hg").exists():
+        tools.mkdir(exist_ok=True)
         (tools / "hg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mercurial "$@"\n')
         (tools / "hg").chmod(0o755)
     script = re.sub(r"/root\b", str(home), script).replace("/var/lib/pacha", str(home / "state"))
@@ -106,6 +108,32 @@ def test_what_cannot_be_restored_is_named(pacha: Pacha, arena: Path, tmp_path: P
     one.mkdir()
     run(f"bash restore.sh {pacha.store} tip {live}/kept one", home, live)
     assert [path.name for path in one.rglob("*") if path.is_file()] == ["kept"]
+
+
+def test_secrets_come_back_with_a_key(pacha: Pacha, arena: Path, tmp_path: Path) -> None:
+    live, home = arena / "live", tmp_path / "home"
+    live.mkdir()
+    (live / "shadow").write_text("hunter2\n")
+    key, other = age_key(tmp_path / "key.txt"), ssh_key(tmp_path / "id_ops")
+    keys = json.dumps([key.public, other.public])
+    pacha.config.write_text(f'[secrets]\npaths = ["{live}/shadow*"]\nrecipients = {keys}\n')
+    pacha.ok("watch", live)
+    (home / "out").mkdir(parents=True)
+    age_tool(home / "bin")
+    shutil.copytree(pacha.store, home / "store")
+    shutil.copy(key.file, home / "recovery-key.txt")
+    (look,) = [text for text in fenced(PAGE, "text") if "age -d" in text]
+    said = run(look, home, live)
+    assert "hunter2" in said and key.public in said and "own age1" in said
+    (script,) = fenced(PAGE, "bash")
+    (home / "restore.sh").write_text(script)
+    refused = run(f"bash restore.sh {home}/store tip {live} out", home, live, allowed=(1,))
+    assert "needs IDENTITY" in refused
+    for file in (key.file, other.file):
+        run(f"IDENTITY={file} bash restore.sh {home}/store tip {live} out", home, live)
+        restored = home / "out" / str(live).lstrip("/") / "shadow"
+        assert restored.read_text() == "hunter2\n"
+        shutil.rmtree(home / "out" / str(live).split("/")[1])
 
 
 def test_what_plain_mercurial_makes_of_forgotten_contents(pacha: Pacha, arena: Path, tmp_path: Path) -> None:

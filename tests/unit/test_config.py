@@ -30,7 +30,7 @@ packages = ["nginx", "postgresql"]
 
 [secrets]
 paths = ["/etc/shadow*", "/etc/ssl/private/**"]
-recipients = ["age1abc", "ssh-ed25519 AAAA comment"]
+recipients = ["age1l0fywj9f876800nccffl5vvuf2kewkcn7mq8wg0qyz57lyr5d4lqzas64c", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF5lAt2Hr/DBkxI5an63T+HIhpLeymC3ZwAF8bWsFS2H comment"]
 
 [serve]
 hosts = "/var/lib/pacha/hosts"
@@ -73,7 +73,10 @@ def test_every_key_of_the_design() -> None:
     assert (config.max_file_size, config.cross_filesystems) == (20_000_000, True)
     assert config.packages == ["nginx", "postgresql"]
     assert config.secrets_paths == ["/etc/shadow*", "/etc/ssl/private/**"]
-    assert config.secrets_recipients == ["age1abc", "ssh-ed25519 AAAA comment"]
+    assert config.secrets_recipients == [
+        "age1l0fywj9f876800nccffl5vvuf2kewkcn7mq8wg0qyz57lyr5d4lqzas64c",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF5lAt2Hr/DBkxI5an63T+HIhpLeymC3ZwAF8bWsFS2H comment",
+    ]
     assert config.serve_hosts == b"/var/lib/pacha/hosts"
     assert config.serve_authorized_keys == b"/var/lib/pacha/.ssh/authorized_keys"
     assert config.serve_quota == 3 * 10**9

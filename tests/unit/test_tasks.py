@@ -82,6 +82,16 @@ def test_a_package_manager_s_run_is_the_cause(tasks: Tasks) -> None:
     )
 
 
+def test_of_a_run_that_writes_secrets_the_arguments_are_not_kept(tasks: Tasks) -> None:
+    tasks.configure(["/etc/shadow*"], [], 0)
+    run = Run(7, 1, "apt install nginx")
+    tasks.add(group(b"/etc/shadow", who=ALICE._replace(command="useradd -p x y", run=run)))
+    request = tasks.take(0)
+    assert request is not None
+    assert (request["cause"], request["message"]) == ("apt …", "alice via sudo: apt …")
+    assert "nginx" not in str(request) and "-p" not in str(request)
+
+
 def test_changes_come_before_a_look_and_a_look_every_hour(tasks: Tasks) -> None:
     assert tasks.next_ns(0) == RECONCILE_NS
     tasks.look()

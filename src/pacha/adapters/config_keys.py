@@ -1,12 +1,14 @@
-"""Edits single keys of `pacha.toml` in place: the servers that a client sends to, the account that serves.
+"""Edits single keys of `pacha.toml` in place: the servers that a client sends to, the account that serves,
+what is secret on a machine that became another host.
 
-Called by `join` and `server init`. Comments, order and formatting of the rest stay; how the file is replaced
-is the business of `adapters/config_file`.
+Called by `join`, `server init` and `rebuild`. Comments, order and formatting of the rest stay; how the file
+is replaced is the business of `adapters/config_file`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pacha.adapters.config_file import before_tables, rewrite
@@ -64,6 +66,29 @@ def set_account(path: str, account: str) -> bool:
             return str(document.as_string())
         above = old.rstrip("\n")
         return f"{above}\n\n[serve]\naccount = {json.dumps(account)}\n".lstrip("\n")
+
+    return rewrite(path, change)
+
+
+def add_secrets(path: str, paths: Sequence[str], recipients: Sequence[str]) -> bool:
+    """Name more files, and more recipients, in `[secrets]`; whether that changed anything."""
+
+    def change(old: str) -> str:
+        known = parse(old, path)
+        more = {
+            "paths": [one for one in paths if one not in known.secrets_paths],
+            "recipients": [one for one in recipients if one not in known.secrets_recipients],
+        }
+        if not any(more.values()):
+            return old
+        document = _document(old)
+        if "secrets" not in document:
+            lines = "".join(f"{key} = {json.dumps(new, ensure_ascii=False)}\n" for key, new in more.items())
+            above = old.rstrip("\n")
+            return f"{above}\n\n[secrets]\n{lines}".lstrip("\n")
+        for key, new in more.items():
+            document["secrets"][key] = [*document["secrets"].get(key, []), *new]
+        return str(document.as_string())
 
     return rewrite(path, change)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pacha.agent.afterwards import Afterwards
 from pacha.core.errors import PachaError
-from pacha.ops.capture import Captured, Origin, capture, look, note, record
+from pacha.core.who import Origin
+from pacha.ops.capture import Captured, capture, look, note, record
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
 from pacha.ops.moments import on_failure

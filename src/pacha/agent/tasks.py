@@ -18,6 +18,7 @@ from pacha.agent.ports import Log
 from pacha.core.maintenance import LIMIT_NS, holds
 from pacha.core.patterns import Ignore
 from pacha.core.shown import shown
+from pacha.core.who import program_of
 
 _SECOND = 1_000_000_000
 RECONCILE_NS = 3600 * _SECOND
@@ -140,19 +141,21 @@ class Tasks:
     def _of(self, group: Group) -> Request:
         """One capture: whose change it is, and in which words."""
         writers = list(group.writers.values())
+        run = group.run.command if group.run is not None else ""
         if any(self._secret.matches(path) for path in group.paths):
             writers = [who.without_arguments() for who in writers]
+            run = program_of(run)
         actors = list(dict.fromkeys(who.actor for who in writers))
         message = writers[0].words() if writers else ""
-        if group.run is not None and writers:
-            message = writers[0]._replace(command=group.run.command).words()
+        if run and writers:
+            message = writers[0]._replace(command=run).words()
         elif len(writers) > 1:
             message += f" (and {len(writers) - 1} more)"
         if group.has_unknown:
             actors.append("unknown")
         return {
             "paths": list(group.paths),
-            "cause": group.run.command if group.run is not None else "agent",
+            "cause": run or "agent",
             "message": message,
             "author": ", ".join(actors),
             "who": [who.as_object() for who in writers],

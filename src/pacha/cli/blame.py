@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from pacha.cli.history import add_host_option, clock_time, meant, opened, paths_in
+from pacha.cli.history import add_host_option, add_identity_option, clock_time, meant, opened, paths_in
 from pacha.cli.session import Session
 from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
@@ -24,6 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("--at", metavar="R", help="a revision or time (default: the last revision)")
     add_host_option(parser)
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:

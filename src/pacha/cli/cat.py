@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import add_host_option, meant, opened, paths_in
+from pacha.cli.history import add_host_option, add_identity_option, meant, opened, paths_in
 from pacha.cli.session import Session
 from pacha.ops.history import content_at, forgotten
 from pacha.ui.result import print_object
@@ -16,6 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("--at", metavar="R", help="a revision or time (default: the last revision)")
     add_host_option(parser)
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 from pacha.cli.history import (
     add_host_option,
+    add_identity_option,
     diff_object,
     meant,
     names_of_kinds,
@@ -37,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--to", metavar="R", dest="new", help="the newer side (default: what is there now)")
     parser.add_argument("--exit-code", action="store_true", help="exit 4 where there are differences")
     add_host_option(parser)
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:

@@ -13,7 +13,8 @@ from argparse import Namespace
 from typing import Any
 
 from pacha.cli.exposure import print_exposed
-from pacha.cli.session import Session, program
+from pacha.cli.session import Session
+from pacha.cli.started import program
 from pacha.core.errors import Failed, NotFound, Refused
 from pacha.core.shown import printable
 from pacha.ui.result import print_object

@@ -20,4 +20,6 @@ def print_exposed(paths: Sequence[bytes], where: str) -> None:
         print(f"            {shown(path)}")
     if len(paths) > _SHOWN_AT_MOST:
         print(f"            … and {len(paths) - _SHOWN_AT_MOST:,} more (--json lists all)")
+    print('          encrypt one: [secrets] paths = ["PATH"] in pacha.toml, pacha capture,')
+    print("          then pacha forget PATH --keep-last: what was captured before is in the clear")
     print('          keep one out: ignore = ["PATH"] in pacha.toml, then pacha forget PATH')

@@ -23,6 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="say what would go and what would be left"
     )
+    parser.add_argument(
+        "--keep-last", action="store_true", help="but for the content that the last revision has"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
@@ -30,7 +33,7 @@ def run(session: Session, options: Namespace) -> int:
     """Look, ask, do, and say what is left."""
     asks = will_ask(options, "what would go")
     (path,) = session.look_up([options.path])
-    found = look_up(session.host, path)
+    found = look_up(session.host, path, keep_last=options.keep_last)
     if asks or not session.as_json:
         to = before_asking(session.as_json) if asks else sys.stdout
         versions = plural(found.revisions, "version")
@@ -41,7 +44,7 @@ def run(session: Session, options: Namespace) -> int:
         raise Refused("not done: nothing was forgotten")
     count, servers = 0, []
     if not options.dry_run:
-        count = forget(session.host, path)
+        count = forget(session.host, path, found.keep)
         servers = _servers(session, path)
     code = 3 if any(not server["forgotten"] for server in servers) else 0
     if session.as_json:
@@ -85,9 +88,11 @@ def _print(servers: list[dict[str, Any]]) -> None:
 def left(found: Forgettable) -> list[str]:
     """What forgetting does not reach, in words."""
     lines = ["names, times, sizes of changes and SHA-256 digests in the history"]
+    if found.keep:
+        lines.append("the content of the last revision")
     if found.is_live:
         lines.append("the file itself, on this machine")
-    if found.is_watched:
+    if found.is_watched and not found.keep:
         lines.append("it is still watched: its next change is captured again, unless ignore = [...] names it")
     lines += [f"the same content at {shown(path)}: forget that too" for path in found.copies]
     return [*lines, "whatever copies of the store were made before, and the secret itself: change it"]

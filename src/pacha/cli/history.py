@@ -31,13 +31,26 @@ def add_host_option(parser: ArgumentParser) -> None:
     parser.add_argument("--host", metavar="H", help="the history of this host, as the server keeps it")
 
 
+def add_identity_option(parser: ArgumentParser) -> None:
+    """`--identity`, which every verb takes that reads contents."""
+    parser.add_argument(
+        "--identity",
+        metavar="FILE",
+        action="append",
+        help="a private key, age's or OpenSSH's, that opens encrypted contents; may be given again",
+    )
+
+
 def opened(session: Session, name: str | None) -> Past:
     """This host's history, or that of another one which a server keeps, this one or that of this client."""
     if name is None:
         return ready(session.host)
     if not is_host_name(name):
         raise UsageError(f"{name!a} is no name of a host", hint="pacha host list, on the server")
-    return session.others.past(name)
+    identities = session.identities  # before root becomes the account that serves: it may not read the file
+    past = session.others.past(name)
+    past.identities = identities
+    return past
 
 
 def paths_in(session: Session, name: str | None, texts: list[str]) -> list[bytes]:
@@ -126,7 +139,7 @@ def _tint(line: bytes) -> str:
 
 
 def diff_object(diff: FileDiff) -> dict[str, object]:
-    """`{path, change, metadata, binary, diff}`; `diff` is the unified diff as text."""
+    """`{path, change, metadata, binary, encrypted, diff}`; `diff` is the unified diff as text."""
     from pacha.ops.told import path_object
 
     text = b"\n".join([*diff.lines, b""]).decode("utf-8", "replace") if diff.lines else ""
@@ -136,6 +149,7 @@ def diff_object(diff: FileDiff) -> dict[str, object]:
         "change": change.change,
         "metadata": diff.metadata,
         "binary": diff.binary,
+        "encrypted": diff.encrypted,
         "diff": text,
     }
 

@@ -32,6 +32,7 @@ VERBS = {
     "confirm": "keep what an operation with --confirm did",
     "verify": "check the store, the servers' copies, and the live files against it",
     "forget": "remove a secret's content from the history",
+    "secrets": "rekey: encrypt the present secrets for other recipients",
     "change": "begin and end: what lies between is one revision",
     "agent": "stay, capture every change as it is made, and send it",
     "doctor": "small named checks, each with the mend",

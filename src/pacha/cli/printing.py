@@ -30,6 +30,8 @@ def captured_object(captured: Captured) -> dict[str, Any]:
         "skipped": skipped_objects(captured.skipped),
         "deferred": [path_object(path) for path in captured.deferred],
         "normalized": [path_object(path) for path in captured.normalized],
+        "encrypted": [path_object(path) for path in captured.encrypted],
+        "cleared": [path_object(path) for path in captured.cleared],
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in captured.hooks],
     }
 

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.asking import ask, before_asking, will_ask
-from pacha.cli.history import as_it_is
+from pacha.cli.history import add_identity_option, as_it_is
 from pacha.cli.rebuilt import print_outcome, print_plan, rebuilt_object
 from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
@@ -50,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
@@ -58,7 +59,9 @@ def run(session: Session, options: Namespace) -> int:
     if options.as_new and not is_host_name(options.as_new):
         raise UsageError(f"{options.as_new} cannot name a host", hint='letters, digits, ".", "_" and "-"')
     only = tuple(map(_absolute, options.only))
+    identities = session.identities  # before root becomes the account that serves: it may not read the file
     source = _source(_go_below(session, options), options)
+    source.identities = identities
     request = Request(options.host or source.name, options.to, only, frozenset(options.skip), options.as_new)
     if options.rehearse:
         from pacha.cli.rehearsal import rehearse
@@ -163,6 +166,8 @@ def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -
     session.forget_config()
     if options.as_new or not (came_back or options.only or session.config.host == name):
         session.rename_host(name, session.config_path)
+    secrets = session.host.secrets
+    session.keep_secret(secrets.paths, [str(one) for one in secrets.configured])
     own = session.rules
     missing = [path for path in desired.scope if own.watch_of(path) is None and path not in desired.rules.own]
     if missing:

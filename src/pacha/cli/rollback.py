@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.history import add_identity_option
 from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.errors import Refused, UsageError
@@ -32,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--confirm", metavar="DURATION", help="undo it after this time, unless pacha confirm comes first"
     )
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:

@@ -7,16 +7,18 @@ made, and imported, when they are asked for: `status` may need none of them.
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pacha.cli.started import program, working_directory
 from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
 
 if TYPE_CHECKING:
     from pacha.adapters.hooks import Hooks
+    from pacha.adapters.secrets import Identities, Secrets
     from pacha.adapters.ssh import Ssh
     from pacha.core.config import Config
     from pacha.core.rules import Rules
@@ -135,6 +137,13 @@ class Session:
         set_host(path, name)
         self.forget_config()
 
+    def keep_secret(self, paths: Sequence[str], recipients: Sequence[str]) -> None:
+        """Write into the configuration what is secret, and for whom it is encrypted."""
+        from pacha.adapters.config_keys import add_secrets
+
+        add_secrets(self.config_path, paths, recipients)
+        self.forget_config()
+
     def forget_config(self) -> None:
         """The configuration is read again when it is next asked for."""
         self.__dict__.pop("config", None)
@@ -143,11 +152,10 @@ class Session:
         self.forget_config()
         self.host.config = self.config
         self.host.rules = self._rules(self.config)
+        self.host.secrets = self._secrets(self.config)
         return self.host
 
     def _host_with(self, config: Config) -> Host:
-        if config.secrets_paths and self.verb in ("watch", "capture", "agent"):
-            self.report.note("[secrets] is configured, but this version stores these contents in the clear")
         from pacha.adapters import machine
         from pacha.adapters.archive import Archive
         from pacha.adapters.change_file import ChangeFile
@@ -179,6 +187,8 @@ class Session:
             system=System(tree),
             store=store,
             index=index,
+            secrets=self._secrets(config),
+            identities=self.identities,
             hooks=self.hooks,
             lock=lock,
             journals=Journals(os.path.join(folder, "journal")),
@@ -318,6 +328,20 @@ class Session:
         self.forget_config()
         return made
 
+    # -- secrets -----------------------------------------------------------------------------------
+
+    @cached_property
+    def identities(self) -> Identities:
+        """The private keys at hand: of `--identity`, and this host's own."""
+        from pacha.adapters.secrets import Identities, OwnKey
+
+        return Identities(getattr(self.options, "identity", None) or (), OwnKey(self.state_path))
+
+    def _secrets(self, config: Config) -> Secrets:
+        from pacha.adapters.secrets import OwnKey, Secrets
+
+        return Secrets(OwnKey(self.state_path), config.secrets_paths, config.secrets_recipients)
+
     # -- paths -------------------------------------------------------------------------------------
 
     def resolve(self, paths: list[str]) -> list[bytes]:
@@ -331,7 +355,7 @@ class Session:
                 raise UsageError("an empty path names nothing")
             path = os.fsencode(text)
             if not path.startswith(b"/"):
-                inside = self.below_root(os.path.join(_working_directory(), text))
+                inside = self.below_root(os.path.join(working_directory(), text))
                 if inside is None:
                     raise UsageError(f"{text} does not lie below the root {os.fsdecode(self.config.root)}")
                 path = inside
@@ -369,21 +393,3 @@ def read_text(path: str) -> str:
     from pacha.adapters.ssh_files import read_named
 
     return read_named(path)
-
-
-def program() -> list[str]:
-    """The words that start this Pacha again, from anywhere."""
-    started = os.path.abspath(sys.argv[0])
-    if os.path.isfile(started) and os.access(started, os.X_OK):
-        return [started]
-    # Not the working directory's `pacha`, if there is one.
-    return [sys.executable, "-P", "-m", "pacha"]
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError as problem:
-        raise UsageError(
-            "the working directory is gone", hint="cd to another, or name absolute paths"
-        ) from problem

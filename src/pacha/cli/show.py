@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pacha.cli.history import add_host_option, diff_object, names_of_kinds, opened, print_diffs, print_head
+from pacha.cli.history import (
+    add_host_option,
+    add_identity_option,
+    diff_object,
+    names_of_kinds,
+    opened,
+    print_diffs,
+    print_head,
+)
 from pacha.cli.session import Session
 from pacha.ops.diff import render
 from pacha.ops.history import Told, changes_between, resolve
@@ -19,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "revision", metavar="REV", help="an id, a unique prefix of one, an ISO time, or an age such as 2h"
     )
     add_host_option(parser)
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:

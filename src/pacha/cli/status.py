@@ -190,6 +190,10 @@ def _print_troubles(found: dict[str, Any], now: int) -> None:
             else f"asked for at {item['since'][:19]}, and not done yet"
         )
         _row("forget", f"{_path(item)}  {printable(item['server'])}: {printable(words)}", "yellow")
+    for item in found["encrypted"]:
+        _row("secret", f"{_path(item)}  encrypted from the next revision on; earlier ones stay in the clear")
+    for item in found["cleared"]:
+        _row("clear", f"{_path(item)}  no longer a secret: the next revision holds it in the clear", "red")
     change = found["change"]
     if change is not None:
         age = about_duration(max(now - change["begun_ns"], 0))

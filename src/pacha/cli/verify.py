@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from pacha.cli.history import add_identity_option
 from pacha.cli.printing import BUT_NORMALIZED, print_changes, print_skipped
 from pacha.cli.session import Session
 from pacha.ops.told import change_objects, path_object, skipped_objects
@@ -13,7 +14,8 @@ from pacha.ui.text import plural, printable, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The verb has no arguments of its own."""
+    """The verb's own argument."""
+    add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
@@ -22,13 +24,15 @@ def run(session: Session, options: Namespace) -> int:
     session.report.finish()
     unread = [item for item in found.skipped if item.failed]
     differs = found.problems or found.live or any(copy.ok is False for copy in found.servers)
-    code = 4 if differs else 3 if unread or any(copy.ok is None for copy in found.servers) else 0
+    unknown = unread or found.closed or any(copy.ok is None for copy in found.servers)
+    code = 4 if differs else 3 if unknown else 0
     if session.as_json:
         values = {
             "revision": found.revision,
             "revisions": found.revisions,
             "store": {"ok": not found.problems, "problems": found.problems},
             "forgotten": [path_object(path) for path in found.forgotten],
+            "encrypted": [path_object(path) for path in found.closed],
             "live": change_objects(found.live),
             "normalized": [path_object(path) for path in found.normalized],
             "skipped": skipped_objects(found.skipped),
@@ -47,6 +51,8 @@ def run(session: Session, options: Namespace) -> int:
         print(f"the store is sound: {plural(found.revisions, 'revision')}")
         for path in found.forgotten:
             print(f"  forgotten {shown(path)}")
+        for path in found.closed:
+            print(f"  encrypted {shown(path)}  not checked: no key at hand opens it (--identity FILE)")
         if found.live:
             print(f"live files differ from {found.revision}: {plural(len(found.live), 'change')}")
             print_changes(found.live)

@@ -109,6 +109,7 @@ def describe(
     if before.device != after.device:
         words.append("device number")
     words.extend(_attribute_words(dict(before.xattrs), dict(after.xattrs)))
+    words.extend(_secret_words(before, after))
     if before.unstable != after.unstable:
         words.append("unstable: it changed while it was read" if after.unstable else "stable again")
     if not words and before.mtime != after.mtime and before.same_content(after) and before.kind != DIRECTORY:
@@ -128,6 +129,13 @@ def _link_words(path: bytes, old: bytes | None, new: bytes | None) -> list[str]:
     if new != path:
         return [f"becomes a hard link of {_text(new)}"]
     return ["gets other names" if old is None else f"ceases to be a hard link of {_text(old)}"]
+
+
+def _secret_words(before: Entry, after: Entry) -> list[str]:
+    if (before.secret is None) != (after.secret is None) and before.kind == after.kind == FILE:
+        return ["encrypted from here on" if after.secret else "in the clear from here on"]
+    is_other = before.sealed is not None and after.sealed is not None and before.sealed != after.sealed
+    return ["encrypted for other recipients"] if is_other else []
 
 
 def summary(entry: Entry, path: bytes = b"") -> str:

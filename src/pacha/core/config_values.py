@@ -141,9 +141,13 @@ def expression(value: object) -> str:
 
 def recipient(value: object) -> str:
     """A public key that contents can be encrypted for."""
+    from pacha.core.recipients import parse_recipient
+
     given = line(value)
-    if not given.startswith(("age1", "ssh-ed25519 ", "ssh-rsa ")):
-        raise WrongError(misfit(given))
+    try:
+        parse_recipient(given)
+    except ValueError as problem:
+        raise WrongError(f"{given!r} {problem}") from problem
     return given
 
 

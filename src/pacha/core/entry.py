@@ -50,6 +50,13 @@ class Entry(NamedTuple):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()  # sorted by name
     flags: bytes = b""  # inode flags, of `a` (append only) and `i` (immutable)
     unstable: bool = False  # the file kept changing while it was read
+    secret: bytes | None = None  # of a secret, in the place of sha256: the keyed digest (core/secrets)
+    sealed: bytes | None = None  # of a secret whose content is stored, which is encrypted: for whom
+
+    @property
+    def digest(self) -> bytes | None:
+        """What tells a file's content from another; None where it was not read."""
+        return self.sha256 or self.secret
 
     @property
     def has_content(self) -> bool:
@@ -61,7 +68,7 @@ class Entry(NamedTuple):
 
         The time of a file whose content was not even digested is all that tells of a change, so it stays.
         """
-        if self.kind == FILE and self.sha256 is None:
+        if self.kind == FILE and self.digest is None:
             return self
         return self._replace(mtime=None)
 
@@ -69,11 +76,11 @@ class Entry(NamedTuple):
         """Whether both are the same thing but for metadata (owner, mode, attributes, times)."""
         return (
             self.kind == other.kind
-            and self.sha256 == other.sha256
+            and self.digest == other.digest
             and self.target == other.target
             and self.device == other.device
-            and (self.size == other.size or self.sha256 is not None)
-            and (self.sha256 is not None or self.kind != FILE or self.mtime == other.mtime)
+            and (self.size == other.size or self.digest is not None)
+            and (self.digest is not None or self.kind != FILE or self.mtime == other.mtime)
         )
 
 
@@ -102,6 +109,8 @@ def render_entry(entry: Entry) -> bytes:
         (b"mtime", None if entry.mtime is None else _time(entry.mtime)),
         (b"size", None if entry.size is None else b"%d" % entry.size),
         (b"sha256", entry.sha256),
+        (b"secret", entry.secret),
+        (b"sealed", entry.sealed),
         (b"holes", b",".join(b"%d+%d" % hole for hole in entry.holes) or None),
         (b"target", None if entry.target is None else escape(entry.target)),
         (b"device", None if entry.device is None else b"%d:%d" % entry.device),
@@ -161,6 +170,8 @@ def parse_entry(text: bytes) -> Entry:
         xattrs=tuple(xattrs),
         flags=values.get(b"flags", b""),
         unstable=b"unstable" in values,
+        secret=values.get(b"secret"),
+        sealed=values.get(b"sealed"),
     )
     if kind not in KINDS:
         raise ValueError("unknown kind of entry")
@@ -174,7 +185,12 @@ def check_entry(text: bytes) -> Entry:
     entry = parse_entry(text)
     names = [key for key, _ in entry.xattrs]
     ordered = names == sorted(set(names)) and entry.flags in (b"", b"a", b"i", b"ai")
-    if render_entry(entry) != text or not ordered:
+    if entry.secret is None:
+        is_kept = entry.sealed is None
+    else:
+        # A plain digest beside it would be what the keyed one is there to spare.
+        is_kept = (entry.kind, entry.sha256) == (FILE, None) and entry.has_content == bool(entry.sealed)
+    if render_entry(entry) != text or not ordered or not is_kept:
         raise ValueError("metadata not in its one legal form")
     return entry
 

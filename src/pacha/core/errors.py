@@ -15,6 +15,7 @@ PachaError is a bug and may show a traceback.
     ├── ReadOnly         read-only   1   the state folder cannot be written
     ├── HookFailed       hook        1   a hook stopped the operation
     ├── Refused          refused     1   admission, a server or a person said no
+    ├── Closed           encrypted   1   a content that no key at hand opens
     ├── Unreachable      unreachable 1   a server that does not answer, or not now
     └── Interrupted      interrupted 130 Ctrl-C (143, where a SIGTERM did it)
 
@@ -76,6 +77,10 @@ class HookFailed(PachaError):
 
 class Refused(PachaError):
     kind = "refused"
+
+
+class Closed(PachaError):
+    kind = "encrypted"
 
 
 class Unreachable(PachaError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pacha.core.changes import describe, summary
-from pacha.core.entry import DIRECTORY, Entry
+from pacha.core.entry import DIRECTORY, FILE, Entry
 
 CREATE, REPLACE, METADATA, LINK, REMOVE = "create", "replace", "metadata", "link", "remove"
 
@@ -55,12 +55,13 @@ def decide(path: bytes, before: Entry | None, after: Entry | None) -> Step | Non
 def _settled(path: bytes, before: Entry, after: Entry) -> bool:
     """Whether only such things differ as no step of this path can change.
 
-    These are that it was unstable, and the links of the first of a group: its followers are linked to it.
+    These are that it was unstable, for whom it is encrypted in the store, and the links of the first of a
+    group: its followers are linked to it.
     """
     if after.link == path and before.link not in (None, path):
         return False  # it is a name of another file now
     link = after.link if after.link == path else before.link
-    return before._replace(unstable=after.unstable, link=link) == after
+    return before._replace(unstable=after.unstable, sealed=after.sealed, link=link) == after
 
 
 def build(
@@ -93,8 +94,30 @@ def _order(step: Step) -> tuple[int, object, bytes]:
         if step.action == METADATA:
             return 3, -step.path.count(b"/"), step.path
         return 1, 0, step.path
-    follows = step.after.link is not None and step.after.link != step.path
-    return 2, int(follows), step.path
+    return 2, int(is_follower(step)), step.path
+
+
+def is_in_place(step: Step) -> bool:
+    """Whether a change of metadata is one system call, or concerns every name of a file: done where it is."""
+    assert step.before is not None and step.after is not None
+    if step.after.link is not None or step.before.kind != FILE or step.after.size is not None:
+        return True
+    fields = ("mode", "mtime", "flags", "acl", "default_acl", "xattrs")
+    differing = [f for f in fields if getattr(step.before, f) != getattr(step.after, f)]
+    owner = (step.before.uid, step.before.gid) != (step.after.uid, step.after.gid)
+    return len(differing) + owner <= 1 and not (owner and step.after.mode & 0o6000)
+
+
+def needs_content(step: Step) -> bool:
+    """Whether the step makes a file anew, for which its bytes must be had."""
+    if step.after is None or step.after.kind != FILE:
+        return False
+    return step.action != METADATA or not is_in_place(step)
+
+
+def is_follower(step: Step) -> bool:
+    """Whether the entry is another name of a file whose first name is elsewhere."""
+    return step.after is not None and step.after.link is not None and step.after.link != step.path
 
 
 def reverse(steps: list[Step]) -> list[tuple[bytes, Entry | None, Entry | None]]:

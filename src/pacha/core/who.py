@@ -44,8 +44,7 @@ class Who(NamedTuple):
 
     def without_arguments(self) -> Who:
         """The same, the command cut down to its program: an argument may hold what was written."""
-        program = self.command.split(" ", 1)[0]
-        return self._replace(command=f"{program} …" if program != self.command else program)
+        return self._replace(command=program_of(self.command))
 
     def as_object(self) -> dict[str, Any]:
         """As a revision keeps it and JSON shows it: what is not known is left out, but for the first four."""
@@ -56,6 +55,30 @@ class Who(NamedTuple):
         return {
             key: value for key, value in values.items() if value or key in ("user", "login", "exe", "command")
         }
+
+
+class Origin(NamedTuple):
+    """Who changed what is captured, where another captures it; `who` is as a revision keeps it."""
+
+    author: str
+    who: tuple[dict[str, Any], ...]
+
+    @property
+    def discreet(self) -> Origin:
+        """The same without the arguments of any command: one may hold what was written."""
+        return Origin(self.author, tuple(map(without_arguments, self.who)))
+
+
+def program_of(command: str) -> str:
+    """A command line without its arguments, and with a sign that there were some."""
+    program, space, _ = command.partition(" ")
+    return f"{program} …" if space else program
+
+
+def without_arguments(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What a revision keeps of a writer, the command cut down to its program."""
+    command = kept.get("command")
+    return {**kept, **({"command": program_of(command)} if isinstance(command, str) else {})}
 
 
 def tell(kept: Mapping[str, Any]) -> str:

@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pacha.core.entry import DIRECTORY, FILE
+from pacha.core.entry import DIRECTORY, FILE, Entry
+from pacha.core.errors import Closed, DamagedStore
 from pacha.core.names import split
-from pacha.core.plan import METADATA, REMOVE, Step
+from pacha.core.plan import METADATA, REMOVE, Step, is_follower, is_in_place, needs_content
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Blob, Recorded, Vanished
 from pacha.ops.host import Host
 from pacha.ops.ports import Directory, Journal, Workbench
+from pacha.ops.secrets import alike, opened
 
 if TYPE_CHECKING:
     from os import stat_result
@@ -74,29 +76,23 @@ class Apply:
     ) -> None:
         """Fill the journal and bring it to the disk.
 
-        `contents` gives, for the steps handed to it, the bytes of each entry after the step, None where they
-        are not to be had.
+        `contents` gives, for the steps handed to it, the bytes of each entry after the step as they are
+        stored (a secret's encrypted, where `sealed` says so), None where they are not to be had.
         """
         # Step by step: while the store looks for the next content, this one's present image is read.
-        coming = contents([s for s in self._steps if not s.refused and self._needs_content(s)])
+        coming = contents([s for s in self._steps if not s.refused and needs_content(s)])
         for step in self._steps:
             if step.refused:
                 self._refuse(step, step.refused)
-            elif not self._needs_content(step):
+            elif not needs_content(step):
                 self._record(step, None)
             elif (data := next(coming)) is not None:
-                self._record(step, self._journal.put(data))
+                self._record(step, self._journal.put(self._closed(step.after, data)))
             else:
                 self._refuse(
                     step, "its content is not in the store (forgotten, or larger than max_file_size was)"
                 )
         self._journal.arm(header, self._records.values(), deadline_ns)
-
-    @staticmethod
-    def _needs_content(step: Step) -> bool:
-        if step.after is None or step.after.kind != FILE:
-            return False
-        return step.action != METADATA or not Apply._in_place(step)
 
     def _record(self, step: Step, after: Blob | None) -> None:
         try:
@@ -104,7 +100,20 @@ class Apply:
         except (OSError, Refusal) as problem:
             self._refuse(step, _words(problem))
             return
-        self._records[step.path] = Recorded(step.path, step.before, step.after, before, after)
+        was = step.before and step.before._replace(sealed=None)  # its image is made now, for who may read now
+        entries = self._as_kept(was), self._as_kept(step.after)
+        self._records[step.path] = Recorded(step.path, *entries, before, after)
+
+    def _as_kept(self, entry: Entry | None) -> Entry | None:
+        """The entry of an image in the journal, where a secret's is always encrypted."""
+        if entry is None or entry.secret is None or entry.sealed is not None or not entry.has_content:
+            return entry
+        return entry._replace(sealed=self._host.secrets.sealed)
+
+    def _closed(self, entry: Entry | None, data: bytes) -> bytes:
+        """The bytes of an image as the journal keeps them."""
+        is_open = entry is not None and entry.secret is not None and entry.sealed is None
+        return self._host.secrets.close(data) if is_open else data
 
     def _image(self, step: Step) -> Blob | None:
         """Read what is there now into the journal; raise Refusal where it is not what the plan saw."""
@@ -130,9 +139,14 @@ class Apply:
             except Vanished as problem:
                 raise Refusal("it has changed meanwhile") from problem
         self._seen[step.path] = reading.stat
-        if reading.entry.sha256 != step.before.sha256 or reading.data is None:
+        if not self._has_content_of(step.path, reading.entry, step.before) or reading.data is None:
             raise Refusal("it has changed meanwhile")
-        return self._journal.put(reading.data)
+        return self._journal.put(self._closed(step.before._replace(sealed=None), reading.data))
+
+    def _has_content_of(self, path: bytes, live: Entry, entry: Entry) -> bool:
+        """Whether a live file has the content that an entry, perhaps a secret's, tells of."""
+        one, other = alike(self._host, path, live, entry)
+        return one.same_content(other)
 
     @staticmethod
     def _check_flags(step: Step) -> None:
@@ -151,8 +165,8 @@ class Apply:
         directories = [step for step in steps if self._makes_directory(step)]
         final = [step for step in steps if step.after is not None and step.after.kind == DIRECTORY]
         others = [step for step in steps if step.after is not None and step.after.kind != DIRECTORY]
-        followers = [step for step in others if _is_follower(step)]
-        first = [step for step in others if not _is_follower(step)]
+        followers = [step for step in others if is_follower(step)]
+        first = [step for step in others if not is_follower(step)]
         try:
             self._each(removals, self._remove)
             self._each(directories, self._make_directory)
@@ -244,31 +258,26 @@ class Apply:
         """
         assert step.after is not None
         with self._parent(step.path) as (parent, name):
-            if _is_follower(step):
+            if is_follower(step):
                 settled, linked = self._follow(step, parent, name)
                 if settled:
                     return linked
                 self._notes[step.path] = "its hard link could not be made again: the other name differs"
-            if step.action == METADATA and self._in_place(step):
+            if step.action == METADATA and is_in_place(step):
                 self._unchanged(step, parent, name)
                 self._bench(parent).adjust(name, step.after)
                 self.finished += 1
                 return None
-            blob = self._records[step.path].after_data
-            return self._bench(parent).make(step.after, self._journal.get(blob) if blob is not None else None)
+            return self._bench(parent).make(step.after, self._content(self._records[step.path]))
 
-    @staticmethod
-    def _in_place(step: Step) -> bool:
-        """Whether a change of metadata is one system call, or concerns every name of a file: done where it
-        is.
-        """
-        assert step.before is not None and step.after is not None
-        if step.after.link is not None or step.before.kind != FILE or step.after.size is not None:
-            return True
-        fields = ("mode", "mtime", "flags", "acl", "default_acl", "xattrs")
-        differing = [f for f in fields if getattr(step.before, f) != getattr(step.after, f)]
-        owner = (step.before.uid, step.before.gid) != (step.after.uid, step.after.gid)
-        return len(differing) + owner <= 1 and not (owner and step.after.mode & 0o6000)
+    def _content(self, record: Recorded) -> bytes | None:
+        """What is to be written; nowhere but into the live file's place is a secret ever in the clear."""
+        if record.after_data is None or record.after is None:
+            return None
+        try:
+            return opened(self._host, record.path, record.after, self._journal.get(record.after_data))
+        except (Closed, DamagedStore) as problem:
+            raise Refusal(str(problem)) from problem
 
     # -- hard links --------------------------------------------------------------------------------
 
@@ -288,7 +297,8 @@ class Apply:
             if same:
                 # The same file already; what else differs is mended under its first name, if that has a step.
                 return step.action != METADATA or step.after.link in self._records, None
-            if not source.read(leader, status, self._host.rules.size).entry.same_content(step.after):
+            found = source.read(leader, status, self._host.rules.size).entry
+            if not self._has_content_of(step.path, found, step.after):
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
 
@@ -374,11 +384,6 @@ class Apply:
 
     def _bench(self, directory: Directory) -> Workbench:
         return self._host.tree.workbench(directory)
-
-
-def _is_follower(step: Step) -> bool:
-    """Whether the entry is another name of a file whose first name is elsewhere."""
-    return step.after is not None and step.after.link is not None and step.after.link != step.path
 
 
 def _words(problem: BaseException) -> str:

@@ -14,14 +14,23 @@ from typing import Any, NamedTuple
 from pacha.core import pace
 from pacha.core.admission import Proposal, judge
 from pacha.core.changes import Change, is_same, merge
-from pacha.core.entry import parse_entry, render_directory, render_entry
+from pacha.core.entry import render_entry
 from pacha.core.errors import Refused
-from pacha.core.names import content_path, is_below, meta_path
+from pacha.core.names import is_below
 from pacha.core.normalize import Normal
 from pacha.core.revision import Revision, Stamp, clean_author, clean_text
-from pacha.core.rules import RULES
 from pacha.core.shown import shown as show_path
-from pacha.core.tracked import Blob, Draft, Row, Skipped
+from pacha.core.tracked import Draft, Row, Skipped
+from pacha.core.who import Origin, program_of
+from pacha.ops.draft import (
+    Known,
+    contents_of,
+    directory_texts,
+    fact_texts,
+    lookup,
+    sizes_of,
+    stored_already,
+)
 from pacha.ops.facts import NONE, NewFacts, new_facts
 from pacha.ops.heal import heal
 from pacha.ops.host import Host
@@ -30,6 +39,7 @@ from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.normalize import normals, volatile_among, volatile_row
 from pacha.ops.ports import Spool
 from pacha.ops.scan import TOO_LARGE, Finding, Scan
+from pacha.ops.secrets import is_secret, turned, words_for
 from pacha.ops.tip import last_of, place_of, tip_of
 from pacha.ops.told import change_objects
 
@@ -44,6 +54,8 @@ class Captured(NamedTuple):
     hooks: list[Ran]
     normalized: Sequence[bytes] = ()  # what differs in lines only that `[[normalize]]` drops
     is_partial: bool = False  # there may be more to capture
+    encrypted: Sequence[bytes] = ()  # from this revision on, and not before
+    cleared: Sequence[bytes] = ()  # encrypted before, and not any more
 
 
 class Difference(NamedTuple):
@@ -67,8 +79,6 @@ class Difference(NamedTuple):
 
 # What brings files back records what was there, and what is there then, to the last line.
 EXACT = ("rollback", "undo", "rebuild", "before-rebuild")
-# `{path: (sha256, file hash)}` of contents that the store already has under that path.
-Known = Mapping[bytes, tuple[bytes | None, bytes]]
 
 
 def look(
@@ -80,13 +90,17 @@ def look(
     trusting: bool = True,
     exact: bool = False,
     at_most: int | None = None,
+    resealing: bool = False,
 ) -> Difference:
     """Scan `paths` (tracked ones; None: everything watched) and compare; writes nothing.
 
     Not `trusting`, every entry is read again, whatever its status says. `exact`, lines that `[[normalize]]`
-    drops count as all others. With about `at_most` findings it stops.
+    drops count as all others. With about `at_most` findings it stops. `resealing`, secrets that are encrypted
+    for others than now count as changed.
     """
-    scan = Scan(host, spool, unpaced=unpaced, trusting=trusting, exact=exact, at_most=at_most)
+    scan = Scan(
+        host, spool, unpaced=unpaced, trusting=trusting, exact=exact, at_most=at_most, resealing=resealing
+    )
     scope = host.rules.watches if paths is None else tuple(paths)
     scan.run(scope)
     if paths is None and host.index.get("rules") != host.rules.render():
@@ -111,13 +125,6 @@ def look(
         is_partial=scan.is_cut,
         scope=() if scan.is_cut else scope,
     )
-
-
-class Origin(NamedTuple):
-    """Who changed what is captured, where that is not the one who captures it; `who` as `core/who` has it."""
-
-    author: str
-    who: tuple[dict[str, Any], ...]
 
 
 def capture(
@@ -169,6 +176,9 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
                 _remember(host, difference, difference.facts.values)
                 return _captured(None, difference, [])
             origin = origin or Origin(host.author, ())
+            if any(map(is_secret, difference.changes)) and origin != origin.discreet:
+                # The agent knows what `[secrets]` names, but not each other name of such a file.
+                origin, message, cause = origin.discreet, "", program_of(cause)
             told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
             hooks = run_hooks(
                 host, "pre-capture", told, revision=tip[:12] or None, stop=True,
@@ -188,13 +198,16 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
         if result.exit != 0:
             host.report.note(f"the hook {result.name} failed (exit {result.exit})")
     hooks += after
+    for words in words_for(host, difference.changes):
+        host.report.note(words)
     return _captured(revision, difference, hooks)
 
 
 def _captured(revision: str | None, seen: Difference, hooks: list[Ran]) -> Captured:
     return Captured(
-        revision, seen.changes, seen.skipped, seen.deferred, hooks, seen.normalized, seen.is_partial
-    )
+        revision, seen.changes, seen.skipped, seen.deferred, hooks, seen.normalized, seen.is_partial,
+        *turned(seen.changes),
+    )  # fmt: skip
 
 
 def _differences(host: Host, difference: Difference) -> dict[str, Any]:
@@ -218,25 +231,24 @@ def _commit(
     hooks: Sequence[Ran],
 ) -> str:
     """Make the revision and write the index; the full hash."""
-    contents, removed = _contents(difference.changed)
-    stored = {
-        content_path(finding.path): known[finding.path][1]
-        for finding in difference.changed
-        if finding.data and finding.entry and known.get(finding.path, (None,))[0] == finding.entry.sha256
-    }
-    texts = {**_texts(host, difference), **difference.facts.texts}
+    last = last_of(host)
+    changed = difference.changed
+    contents, removed = contents_of(changed)
+    stored = stored_already(changed, known)
     # A part is recorded under the rules as they were: what they newly cover and it lacks is not absent in it.
     rules = b"" if difference.is_partial else host.rules.render()
-    if rules and host.index.get("rules") != rules:
-        texts[RULES] = rules
-    sizes = _sizes(contents, texts, removed)
-    last = last_of(host)
+    texts = {
+        **directory_texts(host, changed),
+        **difference.facts.texts,
+        **fact_texts(host, changed, last, rules),
+    }
+    sizes = sizes_of(contents, texts, removed)
     stamp = _stamp(host, last, cause, origin, hooks)
     reasons = judge(
         Proposal([tip] if tip else [], "default", stamp, sizes),
         host=host.name,
         tip=tip,
-        text_of=_lookup(host, texts),
+        text_of=lookup(host, texts),
     )
     if reasons:
         raise Refused(f"this capture cannot be admitted: {reasons[0]}", hint="pacha doctor says more")
@@ -273,60 +285,6 @@ def _stamp(host: Host, last: Revision | None, cause: str, origin: Origin, hooks:
     seq = last.stamp.seq + 1 if last else 1
     kept = tuple({"name": r.name, "exit": r.exit, "output": clean_text(r.output)} for r in hooks)
     return Stamp(host.name, host.machine, seq, host.now_ns(), clean_text(cause), origin.who, kept)
-
-
-def _contents(changed: Sequence[Finding]) -> tuple[dict[bytes, Blob], list[bytes]]:
-    """(blobs by store path of contents that are new, store paths of contents that go)."""
-    contents: dict[bytes, Blob] = {}
-    removed = []
-    for finding in changed:
-        had = finding.row is not None and parse_entry(finding.row.line).has_content
-        has = finding.entry is not None and finding.entry.has_content
-        if has and finding.data is not None:
-            contents[content_path(finding.path)] = finding.data
-        elif had and not has:
-            removed.append(content_path(finding.path))
-    return contents, [path for path in removed if path not in contents]
-
-
-def _texts(host: Host, difference: Difference) -> dict[bytes, bytes]:
-    """The new text of each directory's metadata that changes, empty where nothing is left of it."""
-    texts = {}
-    by_directory: dict[bytes, list[Finding]] = {}
-    for finding in difference.changed:
-        by_directory.setdefault(finding.directory, []).append(finding)
-    for directory, findings in by_directory.items():
-        lines = {name: row.line for name, row in host.index.rows(directory).items()}
-        for finding in findings:
-            if finding.entry is None:
-                lines.pop(finding.name, None)
-            else:
-                lines[finding.name] = render_entry(finding.entry)
-        texts[meta_path(directory)] = render_directory(lines)
-    return texts
-
-
-def _sizes(
-    contents: Mapping[bytes, Blob], texts: Mapping[bytes, bytes], removed: Iterable[bytes]
-) -> dict[bytes, int | None]:
-    """The length of what each store path is to have, None for one that goes."""
-    sizes: dict[bytes, int | None] = {path: blob.length for path, blob in contents.items()}
-    sizes.update((path, len(text) or None) for path, text in texts.items())
-    sizes.update(dict.fromkeys(removed))
-    return sizes
-
-
-def _lookup(host: Host, texts: dict[bytes, bytes]) -> Any:
-    """What admission sees of the line: the new texts, else what the index has of a directory."""
-    from pacha.core.names import meta_directory
-
-    def text_of(path: bytes) -> bytes | None:
-        if path in texts:
-            return texts[path] or None
-        rows = host.index.rows(meta_directory(path))
-        return render_directory({name: row.line for name, row in rows.items()}) or None
-
-    return text_of
 
 
 def note(host: Host, seen: Difference) -> None:

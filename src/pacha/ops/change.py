@@ -12,7 +12,8 @@ from typing import Any
 from pacha.core.errors import Refused, UsageError
 from pacha.core.maintenance import holds
 from pacha.core.quantities import format_when
-from pacha.ops.capture import Captured, Origin, capture
+from pacha.core.who import Origin
+from pacha.ops.capture import Captured, capture
 from pacha.ops.host import Host
 
 

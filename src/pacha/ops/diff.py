@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from pacha.core.changes import Change, describe, is_same, merge
 from pacha.core.entry import FILE, Entry
+from pacha.core.errors import Closed
 from pacha.core.names import content_path, outermost, split
 from pacha.core.shown import printable
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Skipped
-from pacha.ops.history import entries_at
+from pacha.ops.history import entries_at, stored_content
 from pacha.ops.host import Host, Past
 from pacha.ops.restore import live_state
+from pacha.ops.secrets import opened
 from pacha.ops.tip import tip_of
 
 _BINARY_LOOK = 8000
@@ -27,12 +29,15 @@ _TEXT_AT_MOST = 4_000_000  # bytes; beyond this a line diff helps nobody
 
 
 class FileDiff(NamedTuple):
-    """One path: metadata differences in words, and either unified diff lines or `binary` words."""
+    """One path: metadata differences in words, and either unified diff lines or `binary` words, or words for
+    whom a content is `encrypted` that no key at hand opens.
+    """
 
     change: Change
     metadata: list[str]
     lines: list[bytes]
     binary: str
+    encrypted: str = ""
 
 
 def render(
@@ -59,28 +64,36 @@ def render(
         if (
             before is not None
             and after is not None
-            and before.sha256 == after.sha256
+            and before.digest == after.digest
             and before.kind == after.kind
         ):
             yield FileDiff(change, metadata, [], "")
             continue
-        contents = (
-            _content(host, change.path, before, nodes_before),
-            _content(host, change.path, after, nodes_after),
-        )
+        try:
+            contents = (
+                _content(host, change.path, before, nodes_before),
+                _content(host, change.path, after, nodes_after),
+            )
+        except Closed as problem:
+            yield FileDiff(change, metadata, [], "", f"{problem}: {problem.hint}")
+            continue
+        if contents[0] is not None and contents[0] == contents[1]:  # only now it is, or was, encrypted
+            yield FileDiff(change, metadata, [], "")
+            continue
         yield FileDiff(change, metadata, *_compared(change, contents, named, patience))
 
 
 def words(diff: FileDiff) -> str:
     """What differs but for lines of text, on one line; empty where nothing does."""
     binary = [f"binary {diff.binary}"] if diff.binary else []
-    return "; ".join([*map(printable, diff.metadata), *binary])
+    return "; ".join([*map(printable, diff.metadata), *binary, *filter(None, [diff.encrypted])])
 
 
 def _content(
     host: Past, path: bytes, entry: Entry | None, nodes: Mapping[bytes, bytes] | None
 ) -> bytes | None:
-    """The bytes; None where there are none to compare (no file, not stored, forgotten).
+    """The bytes, in the clear; None where there are none to compare (no file, not stored, forgotten). Raise
+    Closed where no key at hand opens them.
 
     `nodes` are the file hashes of a revision, None for the live tree.
     """
@@ -89,7 +102,8 @@ def _content(
     if nodes is not None:
         stored = content_path(path)
         node = nodes.get(stored)
-        return None if node is None else next(host.store.contents([(stored, node)]))
+        data = None if node is None else stored_content(host, path, node)
+        return None if data is None else opened(host, path, entry, data)
     assert isinstance(host, Host), "another host's live tree is not here"
     status = host.tree.lstat(path)
     if status is None:

@@ -16,6 +16,7 @@ from pacha.core.patterns import Ignore
 from pacha.core.shown import shown
 from pacha.ops.diff import FileDiff, render, words
 from pacha.ops.host import Host, Past
+from pacha.ops.secrets import is_secret
 from pacha.ops.tip import last_of
 
 LONGEST = 256_000  # bytes
@@ -73,12 +74,13 @@ def _lines(past: Past, position: int, changes: Sequence[Change], secrets: Sequen
 
 
 def _secret(secrets: Sequence[str], changes: Sequence[Change]) -> set[bytes]:
-    """Which of the paths `[secrets]` names, by this name of a file or by another that it is linked to."""
-    if not secrets:
-        return set()
+    """The secrets among the paths: what is or was encrypted, and what `[secrets]` names, by this name of a
+    file or by another that it is linked to.
+    """
     patterns = Ignore(secrets, built_in=False)
     names = {change.path: {change.path, *_links(change)} for change in changes}
-    secret = {path for path, known in names.items() if any(map(patterns.matches, known))}
+    secret = {change.path for change in changes if is_secret(change)}
+    secret |= {path for path, known in names.items() if secrets and any(map(patterns.matches, known))}
     links = {link for change in changes if change.path in secret for link in _links(change)}
     return secret | {path for path, known in names.items() if known & links}
 

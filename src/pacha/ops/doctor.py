@@ -20,6 +20,7 @@ from pacha.ops.tip import must_be_there
 OK, WARNING, BAD = "ok", "warning", "bad"
 _YEAR_NS = 365 * 86_400 * 1_000_000_000
 _LITTLE_SPACE = 100_000_000
+_NAMED_AT_MOST = 3
 
 
 class Check(NamedTuple):
@@ -141,10 +142,25 @@ def _servers(host: Host) -> list[tuple[str, ...]]:
 
 
 def _secrets(host: Host) -> list[tuple[str, ...]]:
-    if host.config.secrets_paths:
-        words = "[secrets] is configured, but this version stores these contents in the clear"
-        return [(BAD, words, "ignore = [...] the paths, or keep the state folder as safe as the files")]
-    return [(OK, "none are configured")]
+    from pacha.ops.secrets_health import secrets_health
+
+    troubles = secrets_health(host)
+    if troubles:
+        return [(BAD if one.is_bad else WARNING, one.words, one.mend) for one in troubles]
+    named = host.config.secrets_paths
+    return [(OK, "encrypted, and recovery survives the host" if named else "none are configured")]
+
+
+def _exposed(host: Host) -> list[tuple[str, ...]]:
+    from pacha.ops.exposed import exposed
+
+    paths = exposed(host, with_history=False) if host.config.servers else []
+    if not paths:
+        return [(OK, "no captured file that is closed to others is sent in the clear")]
+    first = ", ".join(show_path(path) for path in paths[:_NAMED_AT_MOST])
+    more = f" and {len(paths) - _NAMED_AT_MOST:,} more" if len(paths) > _NAMED_AT_MOST else ""
+    words = f"closed to others here, and in the clear on the server: {first}{more}"
+    return [(WARNING, words, '[secrets] paths = ["PATH"] encrypts one: docs/how-to/secrets.md')]
 
 
 _CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
@@ -156,4 +172,5 @@ _CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
     "watches": _watches,
     "servers": _servers,
     "secrets": _secrets,
+    "exposed": _exposed,
 }

@@ -8,16 +8,19 @@ the history as it was: no capture fails for that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from pacha.core import facts
 from pacha.core.errors import Failed
 from pacha.core.names import FACTS
 from pacha.core.rules import RULES
+from pacha.core.secrets import SECRETS
 from pacha.ops.host import Host, Past
 
 _SIGNATURE, _TEXTS = "facts", "facts-texts"
 _PREFIX = FACTS + b"/"
+_OTHERS = (RULES, SECRETS)  # which are no facts about the system
 
 
 class NewFacts(NamedTuple):
@@ -42,7 +45,7 @@ def new_facts(host: Host) -> NewFacts:
     known = host.index.get(_TEXTS)
     before = _loaded(known) if known is not None else stored_facts(host, newest(host))
     try:
-        after = facts.render(host.system.facts(host.config.packages, host.rules.covers))
+        after = facts.render(host.system.facts(host.config.packages, partial(_is_taken, host)))
     except Failed as problem:
         host.report.note(f"{problem} ({problem.hint})")
         return NONE
@@ -52,16 +55,21 @@ def new_facts(host: Host) -> NewFacts:
     return NewFacts(texts, values, facts.describe(before, after) if texts and before else "")
 
 
+def _is_taken(host: Host, path: bytes) -> bool:
+    """Whether a file of a package manager's is captured as itself, or must not be kept in the clear."""
+    return host.rules.covers(path) or host.secrets.named.covers(path)
+
+
 def newest(host: Past) -> int:
     """The position of the last revision, -1 where there is none."""
     return next((revision.position for revision in host.store.history(limit=1)), -1)
 
 
 def stored_facts(host: Past, position: int) -> dict[bytes, bytes]:
-    """`{store path: text}` of a revision, but for the rules."""
+    """`{store path: text}` of a revision, but for the rules and the recipients of secrets."""
     if position < 0:
         return {}
-    files = {p: n for p, n in host.store.files(position, [_PREFIX]).items() if p != RULES}
+    files = {p: n for p, n in host.store.files(position, [_PREFIX]).items() if p not in _OTHERS}
     contents = host.store.contents(list(files.items()))
     return {path: text or b"" for path, text in zip(files, contents, strict=True)}
 

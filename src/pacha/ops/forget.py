@@ -17,7 +17,7 @@ from pacha.core.names import content_path, decode_path, join
 from pacha.core.quantities import format_when
 from pacha.core.shown import shown as show_path
 from pacha.ops.heal import heal
-from pacha.ops.history import content_at, log, newest
+from pacha.ops.history import log, newest, node_at, stored_content
 from pacha.ops.host import Host
 from pacha.ops.tip import lines_at
 from pacha.ops.told import path_object
@@ -27,6 +27,7 @@ class Forgettable(NamedTuple):
     """What there is to forget, and what is left when it is done."""
 
     path: bytes
+    keep: bytes  # the file hash of the content that stays; empty where none does
     revisions: int  # in which it was added or modified
     digests: set[bytes]
     is_live: bool
@@ -34,9 +35,10 @@ class Forgettable(NamedTuple):
     copies: list[bytes]  # other paths of the last revision with the same content as some version
 
 
-def look_up(host: Host, path: bytes) -> Forgettable:
+def look_up(host: Host, path: bytes, *, keep_last: bool = False) -> Forgettable:
     """Raise NotFound for a path without stored content, UsageError for a directory."""
     shown = show_path(path)
+    keep = _last_content(host, path) if keep_last else b""
     digests, revisions = set(), 0
     for told in list(log(host, [path])):
         for change in told.changes:
@@ -46,14 +48,28 @@ def look_up(host: Host, path: bytes) -> Forgettable:
                 continue
             if change.after is not None and change.after.kind == DIRECTORY:
                 raise UsageError(f"{shown} is or was a directory", hint="name one file")
-            if change.after is not None and change.after.has_content and change.after.sha256:
-                digests.add(change.after.sha256)
-                revisions += content_at(host, told.revision.position, path) is not None
+            node = node_at(host, told.revision.position, path)
+            if change.after is not None and change.after.digest and node not in (None, keep):
+                assert node is not None
+                digests.add(change.after.digest)
+                revisions += stored_content(host, path, node) is not None
     if not digests or not (revisions or host.config.servers):  # servers may still have it
-        raise NotFound(f"{shown} has no stored content", hint=f"pacha log {shown}")
-    return Forgettable(
-        path, revisions, digests, _is_live(host, path), host.rules.covers(path), _copies(host, path, digests)
-    )
+        which = "no other stored content than the last" if keep else "no stored content"
+        raise NotFound(f"{shown} has {which}", hint=f"pacha log {shown}")
+    copies = _copies(host, path, digests)
+    return Forgettable(path, keep, revisions, digests, _is_live(host, path), host.rules.covers(path), copies)
+
+
+def _last_content(host: Host, path: bytes) -> bytes:
+    """The file hash of the content that the last revision has."""
+    last = newest(host)
+    node = node_at(host, last.position, path) if last is not None else None
+    if node is None:
+        shown = show_path(path)
+        raise UsageError(
+            f"the last revision has no content of {shown} that could stay", hint=f"pacha forget {shown}"
+        )
+    return node
 
 
 def _is_live(host: Host, path: bytes) -> bool:

@@ -18,6 +18,7 @@ from pacha.core.quantities import format_when, looks_like_when, parse_when
 from pacha.core.revision import Revision
 from pacha.core.shown import shown as show_path
 from pacha.ops.host import Past
+from pacha.ops.secrets import opened
 from pacha.ops.tip import lines_at
 
 _LONGEST_AGE = 5  # characters: 9999d
@@ -156,15 +157,28 @@ def entry_at(host: Past, position: int, path: bytes) -> Entry | None:
 
 
 def content_at(host: Past, position: int, path: bytes) -> bytes | None:
-    """The stored bytes of a file; None where they were forgotten. Raise NotFound where there are none."""
-    stored = content_path(path)
-    files = host.store.files(position, [stored])
-    if stored in files:
-        return next(iter(list(host.store.contents([(stored, files[stored])]))))
-    entry = entry_at(host, position, path)
+    """The bytes of a file, those of a secret opened; None where they were forgotten. Raise NotFound where
+    there are none, Closed where no key at hand opens them.
+    """
+    entry, node = entry_at(host, position, path), node_at(host, position, path)
+    if node is not None:
+        data = stored_content(host, path, node)
+        return data if data is None or entry is None else opened(host, path, entry, data)
     if entry is not None and entry.target is not None:
         return entry.target
     raise without_content(path, entry)
+
+
+def node_at(host: Past, position: int, path: bytes) -> bytes | None:
+    """The file hash of a path's stored content at a position, None where it has none."""
+    stored = content_path(path)
+    return host.store.files(position, [stored]).get(stored)
+
+
+def stored_content(host: Past, path: bytes, node: bytes) -> bytes | None:
+    """The bytes as they are stored; None where they were forgotten."""
+    (data,) = list(host.store.contents([(content_path(path), node)]))
+    return data
 
 
 def without_content(path: bytes, entry: Entry | None) -> NotFound:

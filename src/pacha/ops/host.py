@@ -16,9 +16,11 @@ from pacha.ops.ports import (
     ChangeFile,
     Forgets,
     Hooks,
+    Identities,
     Index,
     Journals,
     Lock,
+    Secrets,
     Server,
     Spool,
     Store,
@@ -52,6 +54,15 @@ class Past(Protocol):
     name: str
     store: Store
     now_ns: Callable[[], int]
+    identities: Identities  # what opens secrets
+
+
+class NoIdentities:
+    """No private key at all: whoever reads a history without one of his own sees no secret."""
+
+    def open(self, data: bytes) -> bytes | None:
+        """Nothing."""
+        return None
 
 
 class Kept:
@@ -61,6 +72,7 @@ class Kept:
         self.name = name
         self.store = store
         self.now_ns = now_ns
+        self.identities: Identities = NoIdentities()
 
 
 class Host:
@@ -79,6 +91,8 @@ class Host:
         system: System,
         store: Store,
         index: Index,
+        secrets: Secrets,
+        identities: Identities,
         hooks: Hooks,
         lock: Lock,
         journals: Journals,
@@ -103,6 +117,8 @@ class Host:
         self.system = system
         self.store = store
         self.index = index
+        self.secrets = secrets
+        self.identities = identities
         self.hooks = hooks
         self.lock = lock
         self.journals = journals

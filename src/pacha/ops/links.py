@@ -11,9 +11,9 @@ from collections import defaultdict
 
 from pacha.core.entry import parse_entry
 from pacha.core.names import join
-from pacha.core.tracked import Row
 from pacha.ops.host import Host
-from pacha.ops.scan import Finding, inode_of
+from pacha.ops.inodes import status_of_name
+from pacha.ops.scan import Finding
 
 
 def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
@@ -35,7 +35,7 @@ def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
         others = [
             row
             for row in host.index.links(inode)
-            if (row.directory, row.name) not in found and _is_name_of(host, row, inode)
+            if (row.directory, row.name) not in found and status_of_name(host, row, inode)
         ]
         paths = [path for path, finding in group.items() if finding is not None]
         paths += [join(row.directory, row.name) for row in others]
@@ -51,12 +51,3 @@ def regroup(host: Host, findings: list[Finding]) -> list[Finding]:
                 entry = entry._replace(link=first)
                 changed.append(Finding(row.directory, row.name, row, entry, row.signature, inode, True))
     return changed
-
-
-def _is_name_of(host: Host, row: Row, inode: bytes) -> bool:
-    """Whether it still is: what was not looked at may be gone, and its number another file's."""
-    try:
-        status = host.tree.lstat(join(row.directory, row.name))
-    except OSError:
-        return False
-    return status is not None and inode_of(status) == inode

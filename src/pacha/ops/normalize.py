@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pacha.core.entry import parse_entry
-from pacha.core.errors import DamagedStore
+from pacha.core.entry import Entry, parse_entry
+from pacha.core.errors import Closed, DamagedStore
 from pacha.core.names import content_path
 from pacha.core.normalize import Normal, normal_digest, rules_digest
-from pacha.core.tracked import Reading, Row
+from pacha.core.tracked import Row
 from pacha.ops.host import Host
+from pacha.ops.secrets import is_content_of, opened
 from pacha.ops.tip import last_of
 
 if TYPE_CHECKING:
@@ -35,43 +36,44 @@ class Compared(NamedTuple):
         return self.before.digest == self.after.digest
 
 
-def compare(host: Host, path: bytes, row: Row | None, reading: Reading) -> Compared | None:
-    """The comparison of a file that was read with the content that its row stands for; None where no rule
-    applies, or there is nothing to compare.
+def compare(host: Host, path: bytes, row: Row | None, now: Entry, data: bytes | None) -> Compared | None:
+    """The comparison of a file that was read, as `now` and `data`, with the content that its row stands for;
+    None where no rule applies, or there is nothing to compare.
     """
-    if row is None or reading.data is None or not host.config.normalize:
+    if row is None or data is None or not host.config.normalize:
         return None
-    known, now = parse_entry(row.line), reading.entry
-    if not known.has_content or known.sha256 is None or now.sha256 in (None, known.sha256) or now.unstable:
+    known = parse_entry(row.line)
+    if not known.has_content or known.digest is None or now.digest in (None, known.digest) or now.unstable:
         return None
     drops = host.config.normalize.drops(path)
-    digest = normal_digest(reading.data, drops) if drops else None
-    if digest is None or now.sha256 is None:
+    digest = normal_digest(data, drops) if drops else None
+    if digest is None or now.digest is None or (known.secret is None) != (now.secret is None):
         return None
     rules = rules_digest(drops)
     before = host.index.normal(path)
-    if before is None or (before.sha256, before.rules) != (known.sha256, rules):
-        stored = _stored(host, path, known.sha256)
+    if before is None or (before.sha256, before.rules) != (known.digest, rules):
+        stored = _stored(host, path, known)
         old = normal_digest(stored, drops) if stored is not None else None
         if old is None:
             return None
-        before = Normal(known.sha256, rules, old)
-    return Compared(before, Normal(now.sha256, rules, digest))
+        before = Normal(known.digest, rules, old)
+    return Compared(before, Normal(now.digest, rules, digest))
 
 
-def _stored(host: Host, path: bytes, sha256: bytes) -> bytes | None:
-    """The content that was last captured; None where the store does not have it, or not as it was."""
-    import hashlib
-
+def _stored(host: Host, path: bytes, known: Entry) -> bytes | None:
+    """The content that was last captured; None where the store does not have it, or not as it was, or it is
+    encrypted for others.
+    """
     last, stored = last_of(host), content_path(path)
     if last is None:
         return None
     try:
         node = host.store.files(last.position, [stored]).get(stored)
-        data = next(host.store.contents([(stored, node)]), None) if node is not None else None
-    except DamagedStore:
+        (data,) = [*host.store.contents([(stored, node)])] if node is not None else [None]
+        plain = opened(host, path, known, data) if data is not None else None
+    except (DamagedStore, Closed):
         return None
-    return data if data is not None and hashlib.sha256(data).hexdigest().encode() == sha256 else None
+    return plain if plain is not None and is_content_of(host, path, known, plain) else None
 
 
 def volatile_among(findings: Iterable[Finding]) -> list[Finding]:
@@ -90,7 +92,8 @@ def _is_volatile(finding: Finding) -> bool:
     row, entry = finding.row, finding.entry
     if row is None or entry is None or finding.compared is None or not finding.compared.is_same:
         return False
-    return parse_entry(row.line)._replace(sha256=entry.sha256).essence() == entry.essence()
+    known = parse_entry(row.line)._replace(sha256=entry.sha256, secret=entry.secret, sealed=entry.sealed)
+    return known.essence() == entry.essence()
 
 
 def volatile_row(finding: Finding) -> Row | None:

@@ -3,8 +3,8 @@ knowing them.
 
 Used for annotations only. The words of each method are those of the adapter that does the work:
 `adapters/files`, `adapters/hg/store`, `adapters/index`, `adapters/hooks`, `adapters/journal`,
-`adapters/lock`, `adapters/spool`, `adapters/change_file`, `adapters/archive`, `adapters/copies`,
-`adapters/hg/remote`, `adapters/packages/system`.
+`adapters/lock`, `adapters/secrets`, `adapters/spool`, `adapters/change_file`, `adapters/archive`,
+`adapters/copies`, `adapters/hg/remote`, `adapters/packages/system`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from pacha.core.tracked import Blob, Draft, Reading, Recorded, Row
 
 if TYPE_CHECKING:
     from os import stat_result
+
+    from pacha.core.recipients import Recipient
+    from pacha.core.secrets import Named
 
 
 # Takes what a command says, line by line.
@@ -254,6 +257,33 @@ class Hooks(Protocol):
         stop: bool = False,
         more: Callable[[], Mapping[str, Any]] | None = None,
     ) -> Sequence[HookResult]: ...
+
+
+class Secrets(Protocol):
+    """Whose contents are encrypted, and how."""
+
+    paths: Sequence[str]  # the patterns that name them
+    named: Named
+    configured: Sequence[Recipient]  # without the host itself
+
+    @property
+    def has_own(self) -> bool: ...
+    @property
+    def own(self) -> Recipient: ...
+    @property
+    def recipients(self) -> list[Recipient]: ...
+    @property
+    def sealed(self) -> bytes: ...
+    def render(self) -> bytes: ...
+    def joined(self, paths: Iterable[str], recipients: Iterable[Recipient]) -> Secrets: ...
+    def digest(self, path: bytes, sha256: bytes) -> bytes: ...
+    def close(self, data: bytes) -> bytes: ...
+
+
+class Identities(Protocol):
+    """The private keys at hand."""
+
+    def open(self, data: bytes) -> bytes | None: ...
 
 
 class Lock(_Context, Protocol):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pacha.core import accounts
+from pacha.core.entry import Entry
 from pacha.core.errors import Failed, NotFound
 from pacha.core.names import escape_all, unescape
 from pacha.core.packages import INSTALL, MARK, Deviation, PackageStep, outcome
@@ -45,6 +46,7 @@ from pacha.ops.rebuild_plan import (
     texts_of,
 )
 from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
+from pacha.ops.secrets import adopt
 from pacha.ops.tip import last_of, tip_of
 
 
@@ -134,6 +136,7 @@ class _Rebuild:
         self._own = host.rules
         self._desired = desire(host, source, target, request)
         host.rules = self._rules()
+        adopt(host, source, target.position)
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
@@ -176,7 +179,7 @@ class _Rebuild:
             finally:
                 host.hooks = kept
         left = (
-            plan_files(host, self._desired, lambda _path: True)[0].steps
+            plan_files(host, self._source, self._desired, lambda _path: True)[0].steps
             if self._request.wants("files")
             else []
         )
@@ -351,7 +354,7 @@ class _Rebuild:
 
     def _write(self, is_meant: Callable[[bytes], bool]) -> None:
         """Bring what is meant to its desired state."""
-        planned, _ = plan_files(self._host, self._desired, is_meant)
+        planned, _ = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
         stored = stored_files(self._source, self._desired.target, planned.steps)
@@ -365,13 +368,13 @@ class _Rebuild:
         finish(host, journal, done)
         self._results.update((one.step.path, one) for one in done)
 
-    def _known(self) -> dict[bytes, tuple[bytes | None, bytes]]:
+    def _known(self) -> dict[bytes, tuple[Entry, bytes]]:
         """Contents that the line has already, where it is the host's own."""
         if not self._has(self._host, self._desired.target.node):
             return {}
         steps = [done.step for done in self._results.values()]
         stored = stored_files(self._source, self._desired.target, steps)
-        return {s.path: (s.after.sha256, stored[s.path]) for s in steps if s.after and s.path in stored}
+        return {s.path: (s.after, stored[s.path]) for s in steps if s.after and s.path in stored}
 
 
 def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:

@@ -9,6 +9,7 @@ believed: what lies outside its own rules, and device nodes, are not made; what 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pacha.core import accounts, facts, packages
@@ -25,7 +26,16 @@ from pacha.core.rules import Rules
 from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
-from pacha.ops.restore import Live, Planned, live_state, plan
+from pacha.ops.restore import (
+    Live,
+    Planned,
+    live_state,
+    plan,
+    refuse_closed,
+    stored_contents,
+    stored_files,
+)
+from pacha.ops.secrets import opened
 from pacha.ops.tip import lines_at, rules_at
 
 PARTS = ("packages", "users", "files", "hooks")
@@ -187,7 +197,7 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
     words += _other_system(host, desired)
     files = Planned([], {})
     if request.wants("files"):
-        files, _ = plan_files(host, desired, lambda _path: True)
+        files, _ = plan_files(host, source, desired, lambda _path: True)
         made = {a.name.encode("utf-8", "surrogateescape") for a in people.accounts}
         files = files._replace(notes={p: note for p, note in files.notes.items() if not made})
     return Draft(desired, steps, deviations, people, files, words)
@@ -238,11 +248,17 @@ def texts_of(source: Past, desired: Desired, paths: Collection[bytes]) -> dict[b
     """The contents of some files as they shall be, without those that are not to be had."""
     wanted = {content_path(path): path for path in paths}
     files = source.store.files(desired.target.position, list(wanted)) if wanted else {}
-    contents = source.store.contents(list(files.items()))
-    return {wanted[stored]: data for stored, data in zip(files, contents, strict=True) if data is not None}
+    contents = list(source.store.contents(list(files.items())))
+    found = {wanted[path]: data for path, data in zip(files, contents, strict=True) if data is not None}
+    lines = {path: desired.lines[path] for path in found if path in desired.lines}
+    return found | {
+        path: opened(source, path, parse_entry(line), found[path]) for path, line in lines.items()
+    }
 
 
-def plan_files(host: Host, desired: Desired, is_meant: Callable[[bytes], bool]) -> tuple[Planned, Live]:
+def plan_files(
+    host: Host, source: Past, desired: Desired, is_meant: Callable[[bytes], bool]
+) -> tuple[Planned, Live]:
     """The steps for the files that are meant, from what is there now."""
     live = live_state(host, desired.scope)
     kept = {path for _, path in desired.kept}
@@ -258,7 +274,9 @@ def plan_files(host: Host, desired: Desired, is_meant: Callable[[bytes], bool]) 
     above = {path: line for path, line in desired.above.items() if host.tree.lstat(path) is None}
     wanted = {path: line for path, line in {**above, **desired.lines}.items() if is_meant(path)}
     planned = plan(host, present, wanted, live.difference, may_remove)
-    return planned._replace(steps=[_guarded(host, step) for step in planned.steps]), live
+    planned = planned._replace(steps=[_guarded(host, step) for step in planned.steps])
+    stored = stored_files(source, desired.target, planned.steps)
+    return refuse_closed(host, source, planned, partial(stored_contents, source, stored)), live
 
 
 def _spared(path: bytes, desired: Desired) -> bool:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pacha.core import acl
-from pacha.core.entry import DIRECTORY, Entry, parse_entry, render_entry
-from pacha.core.errors import Interrupted
+from pacha.core.entry import DIRECTORY, FILE, Entry, parse_entry, render_entry
+from pacha.core.errors import DamagedStore, Interrupted
 from pacha.core.names import content_path, is_below, join, split
-from pacha.core.plan import METADATA, REMOVE, Step, build
+from pacha.core.plan import METADATA, REMOVE, Step, build, decide, needs_content
 from pacha.core.revision import Revision
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
@@ -23,6 +23,7 @@ from pacha.ops.heal import remove_temporaries
 from pacha.ops.host import Host, Past
 from pacha.ops.ports import Journal, Spool
 from pacha.ops.scan import live_line
+from pacha.ops.secrets import HINT, digest_of, sealed_entry, who_could
 from pacha.ops.told import path_object
 
 Contents = Callable[[Sequence[Step]], Iterator[bytes | None]]
@@ -86,10 +87,11 @@ def plan(
     for path in live.keys() | desired.keys():
         if live.get(path) == desired.get(path):
             continue
-        if path in live:
-            actual_entries[path] = parse_entry(live[path])
-        if path in desired:
-            desired_entries[path], note = localise(host, parse_entry(desired[path]))
+        actual, wanted = as_secrets(host, path, live.get(path), desired.get(path))
+        if actual is not None:
+            actual_entries[path] = actual
+        if wanted is not None:
+            desired_entries[path], note = localise(host, wanted)
             if note:
                 notes[path] = note
     steps = build(actual_entries, desired_entries, may_remove)
@@ -102,6 +104,56 @@ def plan(
             )
     checked = _refusals(host, steps, unread)
     return Planned(checked, {step.path: notes[step.path] for step in checked if step.path in notes})
+
+
+def as_secrets(
+    host: Host, path: bytes, live: bytes | None, desired: bytes | None
+) -> tuple[Entry | None, Entry | None]:
+    """Both entries; if one is a secret's, or `[secrets]` names the path, both as such: their contents can be
+    compared, and the journal keeps neither in the clear.
+    """
+    entries = [parse_entry(line) if line is not None else None for line in (live, desired)]
+    if host.secrets.named.covers(path) or any(entry and entry.secret for entry in entries):
+        entries = [
+            sealed_entry(host, path, entry)
+            if entry and entry.kind == FILE and entry.secret is None
+            else entry
+            for entry in entries
+        ]
+    return entries[0], entries[1]
+
+
+def refuse_closed(host: Host, past: Past, planned: Planned, contents: Contents) -> Planned:
+    """The plan, its steps refused whose content, of that history, no key at hand opens: a dry run must not
+    promise them.
+
+    What can be opened is compared by this host's own digest: where the line's was made by a key that the host
+    has no more, nothing else tells whether the content differs.
+    """
+    wanted = [
+        step
+        for step in planned.steps
+        if step.after is not None and step.after.sealed and not step.refused and needs_content(step)
+    ]
+    found: dict[bytes, Step | None] = {}
+    closed: list[Step] = []
+    for step, data in zip(wanted, contents(wanted), strict=True):
+        try:
+            plain = host.identities.open(data) if data is not None else b""
+        except DamagedStore as problem:
+            found[step.path] = step._replace(refused=str(problem))
+            continue
+        if plain is None:
+            closed.append(step)
+        elif data is not None and step.after is not None:
+            after = step.after._replace(secret=digest_of(host, step.path, plain))
+            found[step.path] = decide(step.path, step.before, after)
+    # Only now, as the store answers one question at a time.
+    for step in closed:
+        words = who_could(past, (step.after and step.after.sealed) or b"")
+        found[step.path] = step._replace(refused=f"it is {words}: {HINT}")
+    steps = [found.get(step.path, step) for step in planned.steps]
+    return planned._replace(steps=[step for step in steps if step is not None])
 
 
 def _refusals(host: Host, steps: Sequence[Step], unread: Sequence[bytes]) -> list[Step]:

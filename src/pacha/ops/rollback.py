@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from pacha.core.entry import Entry
@@ -33,6 +34,7 @@ from pacha.ops.restore import (
     perform,
     plan,
     planned_objects,
+    refuse_closed,
     stored_contents,
     stored_files,
 )
@@ -78,13 +80,15 @@ def rollback(
             live = live_state(host, scope, None if dry_run else spool)
             target = resolve(host, to)
             planned = make_plan(host, scope, target, live)
+            stored = stored_files(host, target, planned.steps)
+            planned = refuse_closed(host, host, planned, partial(stored_contents, host, stored))
             if planned.steps != shown:
                 show(target, planned)
             if dry_run or not planned.steps:
                 return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
             if ask is None or planned.steps == shown:
                 with on_failure(host, "rollback"):
-                    return _do(host, scope, target, live, planned, confirm_ns, started)
+                    return _do(host, scope, target, live, planned, stored, confirm_ns, started)
         if not ask():
             return None
         shown = planned.steps
@@ -139,6 +143,7 @@ def _do(
     target: Revision,
     live: Live,
     planned: Planned,
+    stored: dict[bytes, bytes],
     confirm_ns: int | None,
     started: float,
 ) -> RolledBack:
@@ -151,22 +156,20 @@ def _do(
     # A hook may have changed what was seen.
     seen = None if hooks else live.difference
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
-    stored = stored_files(host, target, planned.steps)
     journal = host.journals.new(new_id(host))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", str(deadline), journal.id])
     header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
-    done = perform(
-        host, journal, planned, header, lambda steps: stored_contents(host, stored, steps), deadline
-    )
+    contents = partial(stored_contents, host, stored)
+    done = perform(host, journal, planned, header, contents, deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
     if any(result.exit != 0 for result in results):
         undo(host, journal, f"the hook {results[-1].name} failed")
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
-    known = {s.path: (s.after.sha256, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
+    known = {s.path: (s.after, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
     outcome = record(
         host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks, known=known
     )

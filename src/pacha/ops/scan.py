@@ -18,8 +18,10 @@ from pacha.core.entry import DIRECTORY, FILE, Entry, parse_entry, render_entry
 from pacha.core.names import ancestors, is_below, join, outermost, split
 from pacha.core.tracked import Blob, Reading, Row, Skipped, Vanished
 from pacha.ops.host import Host
+from pacha.ops.inodes import inode_of, status_of_name
 from pacha.ops.normalize import Compared, compare
 from pacha.ops.ports import Directory, Spool
+from pacha.ops.secrecy import Secrecy
 
 if TYPE_CHECKING:
     from os import stat_result
@@ -71,11 +73,13 @@ class Scan:
         trusting: bool = True,
         exact: bool = False,
         at_most: int | None = None,
+        resealing: bool = False,
     ) -> None:
         """With a `spool` contents are kept for a commit. `unpaced` paths are read even if they change too
         often; None: all are. Not `trusting`, what the index knows of an entry's status counts for nothing.
         `exact`, no content is compared by the lines that count. With `at_most` findings the pass stops at the
-        end of a directory: `is_cut` says that there may be more.
+        end of a directory: `is_cut` says that there may be more. `resealing`, secrets that are encrypted for
+        others than those configured now count as changed.
         """
         self.findings: list[Finding] = []
         self.skipped: list[Skipped] = []
@@ -87,6 +91,7 @@ class Scan:
         self._spool = spool
         self._trusting = trusting
         self._exact = exact
+        self._secrecy = Secrecy(host, resealing)
         self._now = host.now_ns()
         self._paces = {} if unpaced is None else self._overdue(set(unpaced))
         self._visited: set[bytes] = set()
@@ -129,6 +134,9 @@ class Scan:
             if status is not None and stat.S_ISDIR(status.st_mode):
                 self._walk(path)
                 self._sweep(path)
+        if not self.is_cut:  # else not all are met: they come with a later part
+            for waiting in self._secrecy.met_all():
+                self._single(*waiting)
         self._look_at_other_names()
 
     def _look_at_other_names(self) -> None:
@@ -138,11 +146,8 @@ class Scan:
             for row in self._host.index.links(inode):
                 if (row.directory, row.name) in met:
                     continue
-                try:
-                    status = self._host.tree.lstat(join(row.directory, row.name))
-                except OSError:
-                    continue
-                if status is not None and inode_of(status) == inode:
+                status = status_of_name(self._host, row, inode)
+                if status is not None:
                     self._single(row.directory, row.name, status)
 
     def _mount_above(self, path: bytes) -> bytes | None:
@@ -247,9 +252,12 @@ class Scan:
 
     def _entry(self, directory: Directory, name: bytes, status: stat_result, row: Row | None) -> None:
         self._counted()
-        if self._is_as_known(row, status):
-            return
         path = join(directory.path, name)
+        if self._secrecy.must_wait(directory.path, name, status):
+            return
+        is_secret = self._secrecy.is_secret(path, status)
+        if self._is_as_known(row, status, is_secret):
+            return
         if row is not None and path in self._paces:
             self.deferred.append(path)
             return
@@ -263,29 +271,34 @@ class Scan:
                     return
                 if stat.S_ISDIR(now.st_mode):
                     break
-                status = now
+                status, is_secret = now, self._secrecy.is_secret(path, now)
             except (OSError, ValueError) as problem:
                 self._keep(path, f"unreadable: {getattr(problem, 'strerror', None) or problem}")
                 return
             else:
-                self._found(directory.path, name, row, reading)
+                self._found(directory.path, name, row, reading, is_secret)
                 return
         self._keep(path, "replaced again and again while it was read")
 
-    def _found(self, directory: bytes, name: bytes, row: Row | None, reading: Reading) -> None:
+    def _found(
+        self, directory: bytes, name: bytes, row: Row | None, reading: Reading, is_secret: bool = False
+    ) -> None:
         entry, data = reading.entry, None
         path = join(directory, name)
+        known = parse_entry(row.line) if row is not None else None
+        if is_secret:
+            entry = self._secrecy.seal(path, entry, known)
         if reading.data is not None and self._spool is not None:
-            known = parse_entry(row.line) if row is not None else None
-            if known is None or known.sha256 != entry.sha256 or not known.has_content:
-                data = self._spool.put(reading.data)
+            had = known is not None and known.has_content and (known.digest, known.sealed)
+            if had != (entry.digest, entry.sealed):
+                data = self._spool.put(self._host.secrets.close(reading.data) if is_secret else reading.data)
         if entry.unstable:
             self.skipped.append(
                 Skipped(path, "unstable: it changed while it was read; captured as last read", True)
             )
         elif entry.kind == FILE and entry.size is not None:
-            self.skipped.append(Skipped(path, _UNREAD if entry.sha256 is None else _DIGESTED, False))
-        compared = None if self._exact else compare(self._host, path, row, reading)
+            self.skipped.append(Skipped(path, _UNREAD if entry.digest is None else _DIGESTED, False))
+        compared = None if self._exact else compare(self._host, path, row, entry, reading.data)
         is_link = entry.kind != DIRECTORY and reading.stat.st_nlink > 1
         inode = inode_of(reading.stat) if entry.kind != DIRECTORY else None
         signature = b"" if entry.unstable else self._signature(reading.stat)
@@ -295,8 +308,9 @@ class Scan:
             self._host.store.prepare()  # there will be a revision: let Mercurial start while the scan goes on
         self._add(Finding(directory, name, row, entry, signature, inode, is_link, data, compared))
 
-    def _is_as_known(self, row: Row | None, status: stat_result) -> bool:
-        return self._trusting and row is not None and row.signature == _packed(status)
+    def _is_as_known(self, row: Row | None, status: stat_result, is_secret: bool = False) -> bool:
+        is_known = self._trusting and row is not None and row.signature == _packed(status)
+        return is_known and row is not None and self._secrecy.is_as_stored(row, is_secret)
 
     def _signature(self, status: stat_result) -> bytes:
         """The status packed; empty where the entry is so young that a later change might look the same."""
@@ -337,11 +351,6 @@ class Scan:
         self.count += 1
         if self.count % _PROGRESS_EVERY == 0:
             self._host.report.progress("reading", self.count, None)
-
-
-def inode_of(status: stat_result) -> bytes:
-    """Which file of which file system it is, as the index keeps it."""
-    return b"%d:%d" % (status.st_dev, status.st_ino)
 
 
 def live_line(row: Row) -> bytes:

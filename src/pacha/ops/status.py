@@ -22,6 +22,7 @@ from pacha.ops.confirm import waiting
 from pacha.ops.heal import heal_if_free
 from pacha.ops.host import Host
 from pacha.ops.scan import MOUNTED, TOO_LARGE
+from pacha.ops.secrets import turned
 from pacha.ops.tip import last_of, tip_of
 from pacha.ops.told import change_objects, last_object, path_object, server_object, skipped_objects
 
@@ -68,6 +69,7 @@ def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
 
 def status_object(host: Host, found: Status) -> dict[str, Any]:
     """The contract's object, but for `agent`."""
+    on, off = turned(found.pending)
     return {
         "host": host.name,
         "role": _role(host),
@@ -82,6 +84,8 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "skipped": skipped_objects(found.skipped),
         "missing": [path_object(path) for path in found.missing],
         "paced": [path_object(path) for path in found.paced],
+        "encrypted": [path_object(path) for path in on],
+        "cleared": [path_object(path) for path in off],
         "unconfirmed": found.waiting,
         "caught_up": recently(host),
         "change": found.change,

@@ -7,12 +7,11 @@ knows nothing of. Live files are read again, whatever the index believes of them
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pacha.core.changes import Change
-from pacha.core.entry import parse_entry
+from pacha.core.entry import Entry, parse_entry
 from pacha.core.errors import DamagedStore, PachaError
 from pacha.core.names import FILES, content_path, decode_path, join
 from pacha.core.shown import shown
@@ -21,6 +20,7 @@ from pacha.ops.capture import look
 from pacha.ops.heal import heal
 from pacha.ops.history import newest
 from pacha.ops.host import Host
+from pacha.ops.secrets import is_content_of
 from pacha.ops.tip import lines_at, must_be_there, tip_of
 
 _AT_ONCE = 500
@@ -28,7 +28,8 @@ _AT_ONCE = 500
 
 class Verified(NamedTuple):
     """`problems` concern the store; `live` are differences of live files from the last revision, `normalized`
-    those that differ in lines only that `[[normalize]]` drops; `forgotten` have no content any more.
+    those that differ in lines only that `[[normalize]]` drops; `forgotten` have no content any more, `closed`
+    one that no key at hand opens.
     """
 
     revision: str | None
@@ -39,6 +40,7 @@ class Verified(NamedTuple):
     skipped: list[Skipped]
     normalized: Sequence[bytes] = ()
     servers: Sequence[Copied] = ()
+    closed: Sequence[bytes] = ()
 
 
 class Copied(NamedTuple):
@@ -53,7 +55,7 @@ def verify(host: Host) -> Verified:
     """Check everything; problems are listed, not raised."""
     with host.lock:
         problems: list[str] = []
-        forgotten: list[bytes] = []
+        found = _Contents([], [], [])
         last = None
         try:
             heal(host)
@@ -63,14 +65,13 @@ def verify(host: Host) -> Verified:
             problems += host.store.verify()
             last = newest(host)
             if last is not None:
-                more, forgotten = _contents(host, last.position)
-                problems += more
+                found = _contents(host, last.position)
+                problems += found.problems
         except DamagedStore as problem:
             problems.append(str(problem))
         if problems:
-            return Verified(
-                last.id if last else None, last.position + 1 if last else 0, problems, forgotten, [], []
-            )
+            count = last.position + 1 if last else 0
+            return Verified(last.id if last else None, count, problems, found.forgotten, [], [])
         tip_of(host)
         difference = look(host, None, None, None, trusting=False)
     revision = last.id if last else None
@@ -78,11 +79,12 @@ def verify(host: Host) -> Verified:
         revision,
         last.position + 1 if last else 0,
         [],
-        forgotten,
+        found.forgotten,
         difference.changes,
         difference.skipped,
         difference.normalized,
         [_copied(host, address) for address in host.config.servers],
+        found.closed,
     )
 
 
@@ -97,26 +99,50 @@ def _copied(host: Host, address: str) -> Copied:
     return Copied(address, copy.stand in ("same", "ahead"), copy.words)
 
 
-def _contents(host: Host, position: int) -> tuple[list[str], list[bytes]]:
-    """(complaints, forgotten paths) of a revision's contents, each held against its metadata line."""
-    problems: list[str] = []
-    forgotten: list[bytes] = []
+class _Contents(NamedTuple):
+    """What was found of the contents of a revision."""
+
+    problems: list[str]
+    forgotten: list[bytes]
+    closed: list[bytes]
+
+
+def _contents(host: Host, position: int) -> _Contents:
+    """A revision's contents, each held against its metadata line."""
+    found = _Contents([], [], [])
     expected = {}
     for directory, names in lines_at(host, position, []).items():
         for name, line in names.items():
             entry = parse_entry(line)
             if entry.has_content:
-                expected[content_path(join(directory, name))] = entry.sha256
+                expected[content_path(join(directory, name))] = entry
     files = host.store.files(position, [FILES + b"/"])
     lone = sorted(expected.keys() ^ files.keys())
-    problems += [f"{shown(p)}: {'content' if p in files else 'metadata'} without the other" for p in lone]
+    which = [f"{'content' if path in files else 'metadata'} without the other" for path in lone]
+    found.problems.extend(f"{shown(path)}: {words}" for path, words in zip(lone, which, strict=True))
     wanted = [(path, files[path]) for path in sorted(expected.keys() & files.keys())]
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        for (path, _), data in zip(part, host.store.contents(part), strict=True):
+        for (stored, _), data in zip(part, host.store.contents(part), strict=True):
+            path = decode_path(stored.partition(b"/")[2])
             if data is None:
-                forgotten.append(decode_path(path.partition(b"/")[2]))
-            elif hashlib.sha256(data).hexdigest().encode() != expected[path]:
-                problems.append(f"{shown(path)}: the stored content is not what was captured")
+                found.forgotten.append(path)
+            else:
+                _hold_against(host, path, expected[stored], data, found)
         host.report.progress("verifying", min(start + _AT_ONCE, len(wanted)), len(wanted))
-    return problems, forgotten
+    return found
+
+
+def _hold_against(host: Host, path: bytes, entry: Entry, data: bytes, found: _Contents) -> None:
+    """One content, a secret's opened; its digest says something only where this host made it."""
+    try:
+        plain = data if entry.sealed is None else host.identities.open(data)
+    except DamagedStore as problem:
+        found.problems.append(f"{shown(content_path(path))}: {problem}")
+        return
+    if plain is None:
+        found.closed.append(path)
+        return
+    is_mine = entry.sealed is None or (host.secrets.has_own and entry.sealed == host.secrets.sealed)
+    if is_mine and not is_content_of(host, path, entry, plain):
+        found.problems.append(f"{shown(content_path(path))}: the stored content is not what was captured")
