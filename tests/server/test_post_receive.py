@@ -66,6 +66,7 @@ def test_every_revision_is_told_once_and_in_order(hooked: Hooked) -> None:
     assert told["host"] == "web1" and told["author"] and told["time"]
     assert [one["change"] for one in told["paths"]] == ["modified"]
     assert "-10.0.0.1\n+10.0.0.2\n" in told["diff"] and told["diff_cut"] is False
+    until(lambda: len(hooked.seen_path.read_text().splitlines()) == len(made))  # written after the other
     event, host, revision, home = hooked.seen_path.read_text().splitlines()[-1].split()
     assert (event, host, revision) == ("post-receive", "web1", made[-1])
     assert home not in ("", "/nonexistent")
