@@ -18,7 +18,6 @@ from pacha.adapters.lock import Lock
 from pacha.adapters.packages.system import System
 from pacha.adapters.secrets import Identities, Secrets
 from pacha.adapters.spool import Spool
-from pacha.adapters.ssh import Listing
 from pacha.ops import ports
 from pacha.ops.host import NoIdentities
 
@@ -29,7 +28,6 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Tree, Tree),
     (ports.Store, Store),
     (ports.Copy, Copy),
-    (ports.Listing, Listing),
     (ports.Index, Index),
     (ports.System, System),
     (ports.Forgets, Forgets),

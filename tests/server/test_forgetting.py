@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +196,63 @@ def test_what_was_put_aside_is_forgotten_too(server: Hub, tmp_path: Path) -> Non
     forget(host)
     (aside,) = (server.place / "hosts" / ".archive").glob("aside@*")
     assert versions(aside, tmp_path / "copy", host) == [b"", b"", b""]
+
+
+def test_a_clone_from_before_pulls_what_comes_after(server: Hub, tmp_path: Path) -> None:
+    host = host_with_secret(server, "cloned")
+    host.sent(SECRET)
+    clone = tmp_path / "clone"
+    assert server.hg(host.key, "clone", "ssh://hub/cloned", clone).returncode == 0
+    forget(host)
+    host.sent(SECRET + "more\n")
+    pulled = server.hg(host.key, "-R", clone, "pull", "ssh://hub/cloned")
+    assert pulled.returncode == 0, pulled
+    assert StoreCopy(clone, tmp_path / "copy").complaints() == []
+    assert versions(clone, tmp_path / "copy", host)[-1] == (SECRET + "more\n").encode()
+    fresh = tmp_path / "fresh"
+    assert server.hg(host.key, "clone", "ssh://hub/cloned", fresh).returncode == 0
+    assert versions(fresh, tmp_path / "copy", host)[:-1] == [b""] * 4
+
+
+def test_two_servers_each_decide(server: Hub, tmp_path: Path) -> None:
+    with hub(tmp_path / "second") as second:
+        host, other = host_with_secret(server, "two"), second.add("two")
+        configuration = server.sshd.client(host.key)
+        alias = second.sshd.client(other).read_text().replace("Host hub *.hub", "Host other")
+        configuration.write_text(f"{configuration.read_text()}{alias}")
+        host.configure('["hub", "other"]')
+        assert host.capture("four\n").code == 0
+        result = host.pacha.run("forget", host.tree / "file", "-y", "--json")
+        assert result.code == 3
+        done = {one["address"]: (one["forgotten"], bool(one["refused"])) for one in result.json["servers"]}
+        assert done == {"hub": (True, False), "other": (False, True)}
+        assert SECRET.encode() in versions(second.store("two"), tmp_path / "copy", host)
+        assert SECRET.encode() not in versions(server.store("two"), tmp_path / "copy", host)
+        assert host.capture("five\n").code == 0, "both go on getting everything"
+        allow(second, True)
+        host.pacha.run("agent", "--once")
+        assert host.pacha.ok("status")["forgets"] == []
+        assert SECRET.encode() not in versions(second.store("two"), tmp_path / "copy", host)
+
+
+def test_killed_while_it_forgets_the_server_finishes_when_asked_again(server: Hub, tmp_path: Path) -> None:
+    host = host_with_secret(server, "killed")
+    path = f"files{host.tree}/file".encode()
+    for pause in (0.0, 0.002, 0.01, 0.03):
+        session = Wire(server, host.key)
+        session.told()
+        (pid,) = server.registry.sessions("killed").pids()
+        session.say(b"forget\npath %d\n%bkeep 0\n" % (len(path), path))
+        time.sleep(pause)
+        os.kill(pid, signal.SIGKILL)
+        session.end()
+        log = host.pacha.ok("log", "--host", "killed")["revisions"]
+        assert len(log) == 3
+    forget(host)
+    assert versions(server.store("killed"), tmp_path / "copy", host) == [b"", b"", b""]
+    assert server.registry.record("killed").forgotten > 0
+    host.sent("four\n")
+    assert host.pacha.run("verify").code == 0
 
 
 HOSTILE = {

@@ -170,3 +170,51 @@ def test_what_cannot_be_both_is_refused(kept: Kept) -> None:
     assert pacha.run("host", "add", "x", "--role", "reader", "--ssh", "root@x").code == 2
     assert pacha.run("host", "add", "x", "--role", "king", "--key", public).code == 2
     assert "x" not in os.listdir(kept.server.pacha.state / "server")
+
+
+def test_a_laptop_joins_as_one_who_reads(kept: Kept, tmp_path: Path) -> None:
+    server = kept.server
+    reads = Pacha.at(tmp_path / "joined")
+    reads.config.write_text(f'ssh = "{server.sshd.command(server.sshd.key("nobody"))}"\n')
+    joined = reads.ok("join", "hub", "-y")
+    assert (joined["let_in"], joined["role"]) == (False, None)
+    public = tmp_path / "joined.pub"
+    public.write_text(joined["key"])
+    server.pacha.ok("host", "add", "joined", "--role", "reader", "--key", public)
+    joined = reads.ok("join", "hub")
+    assert (joined["let_in"], joined["role"]) == (True, "reader")
+    assert reads.ok("log", "--host", "web1")["revisions"][0]["host"] == "web1"
+
+
+def test_a_rebuilt_machine_goes_on_with_the_line_once_it_has_a_key(kept: Kept) -> None:
+    host, server = Sending(kept.server, "rebuilt"), kept.server
+    host.sent("one\n")
+    if not server.registry.record("rebuilt").machine:
+        pytest.skip("this machine has no machine-id")
+    server.registry.set_machine("rebuilt", "f" * 32)  # it was another one
+    result = host.capture("two\n")
+    assert result.code == 3
+    assert "another machine" in result.json["servers"][0]["error"]
+    other = server.sshd.key("rebuilt2")
+    server.pacha.ok("host", "rekey", "rebuilt", "--key", f"{other}.pub")
+    host.key = other
+    host.configure()
+    host.sent("three\n")
+    assert host.there() == host.here()
+    record = server.registry.record("rebuilt")
+    assert (record.replaced, record.machine not in ("", "f" * 32)) == (False, True)
+
+
+def test_who_rebuilds_is_noted_and_a_reader_may_not(kept: Kept) -> None:
+    server = kept.server
+    answer = server.ssh(
+        server.sshd.key("admin"), "pacha serve --protocol 1 --read web1 --rebuild", input=b"pacha\n"
+    )
+    assert answer.returncode == 0
+    assert server.log("rebuild")[-1]["host"] == "web1"
+    assert server.log("rebuild")[-1]["words"] == "by admin, admin"
+    answer = server.ssh(
+        server.sshd.key("reader"), "pacha serve --protocol 1 --read web1 --rebuild", input=b"pacha\n"
+    )
+    assert answer.returncode == 1
+    assert b"or an admin's" in answer.stderr

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 
 from pacha.adapters.disk import replace
 from pacha.adapters.lock import open_lock, take
-from pacha.core.line import Asked
+from pacha.core.asked import NAME, Asked
 
 
 class Forgets:
     """Those of one state folder."""
 
     def __init__(self, state: str) -> None:
-        self._path = os.path.join(state, "forgets.json")
+        self._path = os.path.join(state, NAME)
 
     def all(self) -> list[Asked]:
         """Everything that some server has not done, oldest first."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pacha.adapters import ssh_files
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import Failed, Refused, Unreachable
+from pacha.core.line import Listing
 from pacha.core.protocol import ADMIN, READER, REFUSED, listing_words
 from pacha.core.ssh_command import split_command, ssh_words
 
@@ -52,16 +53,6 @@ class Said(NamedTuple):
         """What it said last on standard error, or how it ended."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit {self.exit}"
-
-
-class Listing(NamedTuple):
-    """One history that a server keeps; `tip` is empty where it does not know, and `forgotten` is as in
-    `core/line.Known`.
-    """
-
-    host: str
-    tip: str
-    forgotten: int
 
 
 class Ssh:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from pacha.core.asked import NAME
+
 if TYPE_CHECKING:
     from pacha.adapters.hg.remote import Remote
     from pacha.cli.session import Session
@@ -48,14 +50,12 @@ def fetched(session: Session) -> Fetched:
 
 def asked_to_forget(session: Session) -> list[dict[str, Any]]:
     """What servers were asked to forget and have not: as objects. For `status`, which has no host at hand."""
-    from pacha.adapters.forgets import Forgets
-
-    asked = Forgets(session.state_path).all()
-    if not asked:
+    if not os.path.exists(os.path.join(session.state_path, NAME)):
         return []
+    from pacha.adapters.forgets import Forgets
     from pacha.ops.forget import asked_objects
 
-    return asked_objects(asked)
+    return asked_objects(Forgets(session.state_path).all())
 
 
 def _remote(session: Session, address: str, store: bytes, request: str) -> Remote:

@@ -6,7 +6,6 @@ from 0 along this host's own line; -1 is before its first revision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Stand = Literal["same", "ahead", "lost", "behind", "forked", "foreign"]
@@ -25,6 +24,16 @@ class Known(NamedTuple):
     forgotten: int = 0  # when contents last went from the history there; below 0: at this moment
 
 
+class Listing(NamedTuple):
+    """What a server tells of one of the histories that it keeps, to who may read them all; `tip` is empty
+    where it does not know, and `forgotten` as in Known.
+    """
+
+    host: str
+    tip: str
+    forgotten: int
+
+
 class Acknowledged(NamedTuple):
     """What the index remembers of one server; `node` is empty where it never acknowledged anything."""
 
@@ -40,17 +49,6 @@ class Acknowledged(NamedTuple):
     def backlog(self, tip: str, seq: int) -> int:
         """How many revisions wait, the newest being `tip` with the number `seq`."""
         return 0 if self.node == tip else max(seq - self.seq, 1) if tip else 0
-
-
-class Asked(NamedTuple):
-    """What servers are asked to forget: every content of a store path but that with the file hash `keep`.
-    `servers` are those that have not done it, each with its refusal in words, or empty.
-    """
-
-    path: bytes
-    keep: bytes
-    time_ns: int
-    servers: Mapping[str, str]
 
 
 def stand(*, newest: int, theirs: int, common: int, acknowledged: int) -> Stand:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pacha.core.errors import DamagedStore, NotFound, PachaError, Refused, Unreachable
-from pacha.core.line import Known
+from pacha.core.line import Known, Listing
 from pacha.core.names import is_legal
 from pacha.core.protocol import PROTOCOL, check_protocols
 from pacha.ops.host import Kept
-from pacha.ops.ports import Copy, Listing, Server, Store
+from pacha.ops.ports import Copy, Server, Store
 
 
 class Fetched:

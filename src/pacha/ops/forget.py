@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from pacha.core.asked import Asked
 from pacha.core.entry import DIRECTORY, parse_entry
 from pacha.core.errors import NotFound, UsageError
-from pacha.core.line import Asked
 from pacha.core.names import content_path, decode_path, join
 from pacha.core.quantities import format_when
 from pacha.core.shown import shown as show_path

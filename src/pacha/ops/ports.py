@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from pacha.core.asked import Asked
 from pacha.core.entry import Entry
 from pacha.core.facts import Facts, Package
-from pacha.core.line import Acknowledged, Asked, Known
+from pacha.core.line import Acknowledged, Known
 from pacha.core.normalize import Normal
 from pacha.core.revision import Revision
 from pacha.core.tracked import Blob, Draft, Reading, Recorded, Row
@@ -165,17 +166,6 @@ class Copy(Protocol):
     def mark(self) -> int | None: ...
     def begin(self) -> bytes: ...
     def put(self, built: bytes, mark: int) -> None: ...
-
-
-class Listing(Protocol):
-    """One history that a server says it keeps."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def tip(self) -> str: ...
-    @property
-    def forgotten(self) -> int: ...
 
 
 class Index(Protocol):
