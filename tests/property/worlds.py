@@ -125,7 +125,9 @@ def watching(place: Path) -> Iterator[tuple[Host, Path]]:
     """A host with a state of its own that watches `live` below `place`."""
     config = place / "pacha.toml"
     config.write_text(f'host = "h"\nauthor = "Jo"\nwatch = ["{place / "live"}"]\n')
-    options = Namespace(config=str(config), state=str(place / "state"), json=True, quiet=True, author=None)
+    options = Namespace(
+        config=str(config), state=str(place / "state"), json=True, quiet=True, verbose=False, author=None
+    )
     session = Session(options, "rollback")
     try:
         yield session.host, place / "live"
