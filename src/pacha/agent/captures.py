@@ -59,6 +59,7 @@ def _answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
             host, request["paths"], cause=request["cause"], message=request["message"], origin=origin,
             at_most=ENTRIES_AT_MOST,
         )  # fmt: skip
+        _relieve(host, done)
         return {**_told(host, done), "status": _status(host)}
     except PachaError as problem:
         error = {"kind": problem.kind, "message": str(problem), "hint": problem.hint}
@@ -76,7 +77,15 @@ def _look(host: Host) -> dict[str, Any]:
         if 0 < len(difference.changes) <= NAMED_AT_MOST and host.index.get("rules") == host.rules.render():
             note(host, difference)
             return {"found": [change.path for change in difference.changes], **_later(difference)}
-        return _told(host, record(host, None, cause=_CAUSE, origin=Origin("unknown", ()), seen=difference))
+        done = record(host, None, cause=_CAUSE, origin=Origin("unknown", ()), seen=difference)
+        _relieve(host, done)
+        return _told(host, done)
+
+
+def _relieve(host: Host, done: Captured) -> None:
+    """Mercurial keeps much of what it has read: after a large revision the next request gets a new one."""
+    if len(done.changes) > NAMED_AT_MOST:
+        host.store.close()
 
 
 def _status(host: Host) -> dict[str, Any]:
@@ -87,8 +96,6 @@ def _status(host: Host) -> dict[str, Any]:
 
 def _told(host: Host, done: Captured) -> dict[str, Any]:
     last = last_of(host) if done.revision is not None else None
-    if len(done.changes) > NAMED_AT_MOST:
-        host.store.close()  # Mercurial keeps much of what it has read: the next request gets a new one
     made = {}
     if last is not None:
         made = {

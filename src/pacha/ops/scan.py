@@ -85,7 +85,6 @@ class Scan:
         self.skipped: list[Skipped] = []
         self.deferred: list[bytes] = []
         self.count = 0
-        self.is_cut = False
         self._room = at_most
         self._host = host
         self._spool = spool
@@ -113,7 +112,7 @@ class Scan:
     def run(self, paths: Sequence[bytes]) -> None:
         """Look at each path, which must be tracked, and everything below it."""
         for path in outermost(paths):
-            if self._is_full():
+            if self.is_cut:
                 break
             mount = self._mount_above(path)
             if mount is not None:
@@ -177,7 +176,7 @@ class Scan:
     def sweep_untracked(self) -> None:
         """After the rules have changed: what no watch covers any more goes from the store."""
         for directory in self._host.index.directories(b"/"):
-            if self._is_full():
+            if self.is_cut:
                 return
             for row in self._host.index.rows(directory).values():
                 if self._host.rules.watch_of(join(directory, row.name)) is None:
@@ -193,7 +192,7 @@ class Scan:
     def _walk(self, top: bytes) -> None:
         """Directories from a stack, not by recursion: depth costs neither descriptors nor Python's stack."""
         pending: list[tuple[bytes, int | None]] = [(top, None)]
-        while pending and not self._is_full():
+        while pending and not self.is_cut:
             path, device = pending.pop()
             try:
                 with self._host.tree.directory(path) as directory:
@@ -329,17 +328,17 @@ class Scan:
     def _sweep(self, top: bytes) -> None:
         """Directories that the index has at or below `top` and the walk has not met are gone."""
         for directory in self._host.index.directories(top):
-            if self._is_full():
+            if self.is_cut:
                 return  # nor has the walk met all that is there
             if directory in self._visited or any(is_below(directory, kept) for kept in self._kept):
                 continue
             for row in self._host.index.rows(directory).values():
                 self._gone(row)
 
-    def _is_full(self) -> bool:
-        """Whether to stop here."""
-        self.is_cut = self._room is not None and self._room <= 0
-        return self.is_cut
+    @property
+    def is_cut(self) -> bool:
+        """Whether it has found all that it may: there may be more."""
+        return self._room is not None and self._room <= 0
 
     def _add(self, finding: Finding) -> None:
         self.findings.append(finding)
