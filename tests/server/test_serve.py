@@ -11,7 +11,7 @@ import pytest
 
 from tests.plainhg import StoreCopy
 from tests.server.forge import Wire
-from tests.server.hub import Client, Hub
+from tests.server.hub import Client, Hub, hub
 
 pytestmark = pytest.mark.xdist_group("serve")
 
