@@ -78,7 +78,7 @@ class PachaSends(Pacha):
 
     def arrivals(self, plot: Plot, _name: str) -> Callable[[], object]:
         """What the server has acknowledged, which it has on its disk: none of the others waits for that."""
-        index = sqlite3.connect(f"file:{plot.root}/state/index?mode=ro", uri=True)
+        index = sqlite3.connect(f"file:{plot.root}/state/index.sqlite?mode=ro", uri=True)
         return lambda: index.execute("SELECT node FROM servers").fetchall()
 
 
