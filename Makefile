@@ -17,7 +17,7 @@ system:
 	@tools/system_packages
 
 test: dev system
-	$(PYTHON) -m pytest -n 3 --dist loadgroup -m "not soak and not alone" $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n 4 --dist loadgroup -m "not soak and not alone" $(PYTEST_ARGS)
 	$(PYTHON) -m pytest -n 2 -m "alone and not soak" $(PYTEST_ARGS) || test $$? -eq 5 # none of them was asked for
 
 soak: dev system
