@@ -8,7 +8,7 @@ import select
 import signal
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,12 @@ def on_terminal(
     pacha: Pacha,
     *args: str | Path,
     answer: bytes = b"",
+    questions: Sequence[bytes] = (b"?",),
     extra: Mapping[str, str] | None = None,
     columns: int = 0,
 ) -> tuple[int, str]:
-    """Run a command on a terminal of its own (of no known width: 0), typing `answer` at its question; its exit
-    code and all it showed.
+    """Run a command on a terminal of its own (of no known width: 0), typing `answer` at each of its questions;
+    its exit code and all it showed.
     """
     environment = {**pacha.environment(), "TERM": "xterm", **(extra or {})}
     environment = {name: value for name, value in environment.items() if value != ""}
@@ -65,8 +66,8 @@ def on_terminal(
         termios.tcsetwinsize(0, (24 if columns else 0, columns))
         os.chdir(pacha.home)
         os.execvpe(argv[0], argv, environment)
-    shown = b""
-    answered = not answer
+    shown, answered = b"", 0
+    expected = list(questions) if answer else []
     until = time.monotonic() + PATIENCE
     while True:
         ready, _, _ = select.select([terminal], [], [], max(0.0, until - time.monotonic()))
@@ -80,9 +81,9 @@ def on_terminal(
         if not more:
             break
         shown += more
-        if not answered and b"?" in shown:
+        while expected and (at := shown.find(expected[0], answered)) >= 0:
             os.write(terminal, answer)
-            answered = True
+            answered = at + len(expected.pop(0))
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")

@@ -17,6 +17,7 @@ import pytest
 from tests.agents import until
 from tests.command import Pacha, Result
 from tests.sshd import PRIVATE_RUN, PROGRAM, SEPARATION, Sshd, make_key, runs, sshd
+from tests.steps import on_terminal
 
 CONFIG = """\
 Host hub web9
@@ -136,16 +137,18 @@ def test_a_server_and_a_client_are_set_up_with_three_commands(site: Site) -> Non
     assert (host["host"], host["removed"], host["quota"]) == ("web1", False, 2_000_000_000)
 
 
-def test_the_server_does_both_ends(site: Site) -> None:
+@pytest.fixture
+def web9(site: Site) -> Path:
+    """A host with Pacha, and the key to it of a person on the server; the key."""
     site.hub.ok("server", "init")
     admin = site.sshd.folder / "admin"
     make_key(admin)
     site.sshd.authorize(admin)
-    web9 = site.host("web9")
+    pacha = site.host("web9")
     # What runs at the other end: that host's own Pacha, in that host's own surroundings.
     there = site.place / "there"
     there.mkdir()
-    settings = " ".join(f"{name}={value}" for name, value in web9.environment().items() if name != "PATH")
+    settings = " ".join(f"{name}={value}" for name, value in pacha.environment().items() if name != "PATH")
     (there / "pacha").write_text(f'#!/bin/sh\nexec env {settings} "{sys.executable}" -m pacha "$@"\n')
     (there / "pacha").chmod(0o755)
     site.sshd.stop()
@@ -158,12 +161,29 @@ def test_the_server_does_both_ends(site: Site) -> None:
     known.write_text(f"[127.0.0.1]:{site.sshd.port} {public}")
     config.write_text(CONFIG.format(port=site.sshd.port, user=site.sshd.user, key=admin, known=known))
     site.hub.config.write_text(f'ssh = "ssh -F {config}"\n' + site.hub.config.read_text())
+    return admin
+
+
+@pytest.mark.usefixtures("web9")
+def test_the_server_does_both_ends(site: Site) -> None:
     done = site.hub.run("host", "add", "web9", "--ssh", "web9", "--address", "hub")
     assert done.code == 0, done
     assert "web9 has joined hub" in done.out
     assert [host["host"] for host in site.hub.ok("host", "list")["hosts"]] == ["web9"]
     wrong = site.hub.run("host", "add", "web1", "--ssh", "web9", "--address", "hub")
     assert wrong.code == 1 and "calls itself web9, not web1" in wrong.err
+
+
+def test_what_ssh_asks_the_person_answers(site: Site, web9: Path) -> None:
+    """At the terminal, as for a password; without one it is told what to try."""
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "open sesame", "-f", web9], check=True)
+    words = ("host", "add", "web9", "--ssh", "web9", "--address", "hub")
+    blind = site.hub.run(*words, before=("setsid", "-w"))
+    assert blind.code == 1 and "Permission denied" in blind.err, blind
+    assert "ssh web9 pacha --version" in blind.err
+    code, shown = on_terminal(site.hub, *words, answer=b"open sesame\n", questions=[b"passphrase"] * 2)
+    assert code == 0, shown
+    assert "web9 has joined hub" in shown
 
 
 def test_an_unknown_host_key_is_shown_and_not_taken(site: Site) -> None:
