@@ -113,8 +113,13 @@ class Guarded(Sending):
         """A new content: short, long, or hardly to be compressed."""
         path = self.tree / name
         path.parent.mkdir(exist_ok=True)
-        body = {"secret-long": "x = 1\n" * 20_000, "private/key": secrets.token_hex(30_000)}.get(name, "")
+        body = "x = 1\n" * 20_000 if "long" in name else secrets.token_hex(30_000) if "key" in name else ""
         path.write_text(f"{body}password = {needle}\n{body[:100]}")
+
+    def contents(self) -> dict[str, bytes]:
+        """Every secret as it is now."""
+        files = [*self.tree.glob("secret*"), *self.tree.glob("private/*")]
+        return {str(path.relative_to(self.tree)): path.read_bytes() for path in files}
 
     def found(self, *more: Path) -> list[str]:
         """Every place where one of its secrets is, but for the live files."""
@@ -129,7 +134,9 @@ class Guarded(Sending):
         return leaks([place for place in [*places, *more] if place.exists()], [MARK.encode()])
 
 
-NAMES = ("secret", "secret-long", "private/key")
+def name_of(number: int) -> str:
+    """The file of one of many changes: each is changed too seldom to count as restless."""
+    return ("secret", "secret-long", "private/key")[number % 3] + str(number // 15)
 
 
 @pytest.fixture
@@ -151,10 +158,10 @@ def test_changes_rollbacks_and_kills(server: Hub, temporary: Path, tmp_path: Pat
     key, other = age_key(tmp_path / "recovery"), ssh_key(tmp_path / "id_ops")
     host, choice = Guarded(server, key, other), random.Random(7)
     contents: dict[str, dict[str, bytes]] = {}
-    for name in NAMES:
-        host.write(name, secret())
+    for number in range(3):
+        host.write(name_of(number), secret())
     for number in range(changes):
-        name = NAMES[number % len(NAMES)]
+        name = name_of(number)
         host.write(name, secret())
         if number % 5 == 3:
             # Killed anywhere; then the next command finds it as it was left.
@@ -166,13 +173,11 @@ def test_changes_rollbacks_and_kills(server: Hub, temporary: Path, tmp_path: Pat
         captured = host.capture()
         assert captured.code == 0, captured
         last = revisions(host.pacha)[0]["id"]
-        contents[last] = {
-            name: (host.tree / name).read_bytes() for name in NAMES if (host.tree / name).exists()
-        }
+        contents[last] = host.contents()
         if number % 5 == 4:
             to = choice.choice([one for one in contents if one != last])
             waiting = host.pacha.ok("rollback", host.tree, "--to", to, "-y", "--confirm", "10m")
-            assert {name: (host.tree / name).read_bytes() for name in contents[to]} == contents[to]
+            assert host.contents() == contents[to]
             if waiting["confirm"]:
                 assert host.found(temporary) == []  # the journal is there, with all its images
                 host.pacha.ok("confirm", waiting["confirm"])
@@ -210,7 +215,7 @@ def _lost(
     for revision, files in list(contents.items())[-2:]:
         said = host.pacha.run("rollback", host.tree, "--to", revision, "-y", "--identity", key.file, "--json")
         assert said.code == 0, said
-        assert {name: (host.tree / name).read_bytes() for name in files} == files
+        assert host.contents() == files
     tools = age_tool(tmp_path / "tools")
     revision, files = list(contents.items())[-1]
     copied = StoreCopy(server.store(host.name), copy)
@@ -226,7 +231,7 @@ def test_the_agent(server: Hub, temporary: Path, tmp_path: Path, changes: int) -
     host.pacha.ok("capture")
     with running(host.pacha) as agent:
         for number in range(changes):
-            name = NAMES[number % len(NAMES)]
+            name = name_of(number)
             (host.tree / "private").mkdir(exist_ok=True)
             # The secret stands on the command line as well.
             subprocess.run(
