@@ -50,6 +50,10 @@ def sending(files: int) -> Task:
     return Task("send", f"a write to its revision on the server, {files:,} files", "ms")
 
 
+def rebuilding(files: int) -> Task:
+    return Task("rebuild", f"{files:,} files of a lost host, from a server")
+
+
 def idle_memory(files: int) -> Task:
     return Task("idle", f"memory of the idle agent, {files:,} files (PSS)", "MB")
 
@@ -250,6 +254,21 @@ def budgets() -> list[Promise]:
             (sending(2_000), PACHA),
             QUIET + 250,
             "inotifywait + git push",
+        ),
+        Budget(
+            "2,000 files of a lost host : hg clone + rsync",
+            (rebuilding(2_000), PACHA),
+            (rebuilding(2_000), "hg clone + rsync"),
+            3,
+        ),
+        Budget(
+            "2,000 files of a lost host : restic restore over sftp",
+            (rebuilding(2_000), PACHA),
+            (rebuilding(2_000), "restic restore over sftp"),
+            2,
+        ),
+        Budget(
+            "20,000 files of a lost host : 2,000", (rebuilding(20_000), PACHA), (rebuilding(2_000), PACHA), 10
         ),
         Limit("idle agent, memory, 2,000 files", (idle_memory(2_000), PACHA), 20, BARE),
         Limit("idle agent, memory for 10,000 more files", (MORE_MEMORY, PACHA), 1),

@@ -11,6 +11,7 @@ from pathlib import Path
 import cases
 import live
 import machine
+import rebuilding
 import remote
 import report
 import subject
@@ -19,7 +20,7 @@ from contestants import Etckeeper, Git, InotifyGit, Mercurial, Restic
 from figures import Figures, Verdict, budgets
 from ground import end_cleanly_on_signals, enter_namespace, open_ground
 
-CASES = {**cases.CASES, **live.CASES, **remote.CASES}
+CASES = {**cases.CASES, **live.CASES, **remote.CASES, **rebuilding.CASES}
 PAGE = subject.CHECKOUT / "docs" / "explanation" / "performance.md"
 DIFFERENT, INTERRUPTED = 4, 130
 

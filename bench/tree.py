@@ -94,8 +94,8 @@ def wreck(top: Path, files: Sequence[str]) -> None:
             path.chmod(0o666)
 
 
-def fingerprint(top: Path, files: Sequence[str]) -> str:
-    """A digest of names, modes and content; a missing file counts as such."""
+def fingerprint(top: Path, files: Sequence[str], modes: bool = True) -> str:
+    """A digest of names, modes if they count, and content; a missing file counts as such."""
     digest = hashlib.sha256()
     for name in files:
         path = top / name
@@ -105,7 +105,7 @@ def fingerprint(top: Path, files: Sequence[str]) -> str:
         except FileNotFoundError:
             digest.update(b"missing")
         else:
-            digest.update(f"{mode:o} {len(content)} ".encode() + content)
+            digest.update(f"{mode if modes else 0:o} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 

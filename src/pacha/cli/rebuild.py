@@ -118,7 +118,7 @@ def _go_below(session: Session, options: Namespace) -> Session:
 # -- where the history comes from --------------------------------------------------------------------
 
 
-def _source(session: Session, options: Namespace) -> Past:
+def _source(session: Session, options: Namespace) -> Kept:
     """The history: of a folder, kept by this server, of the servers in order, or this host's own."""
     if options.source is not None:
         return _in_folder(session, options.source)
@@ -135,12 +135,13 @@ def _source(session: Session, options: Namespace) -> Past:
     )
 
 
-def _in_folder(session: Session, folder: str) -> Past:
+def _in_folder(session: Session, folder: str) -> Kept:
     place = os.path.abspath(folder)
     for found in (place, os.path.join(place, "store")):
         if os.path.isdir(os.path.join(found, ".hg")):
             store = session.closing(session.host.open_store(os.fsencode(found)))
-            return Kept(_name_of(Kept("", store, session.now_ns)), store, session.now_ns)
+            name = _name_of(Kept("", store, session.now_ns))
+            return Kept(name, store, session.now_ns, is_foreign=True)
     raise NotFound(f"{folder} is no store", hint="a store is the folder that holds .hg")
 
 

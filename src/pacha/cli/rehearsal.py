@@ -21,7 +21,7 @@ from pacha.ui.result import print_object
 from pacha.ui.text import printable
 
 if TYPE_CHECKING:
-    from pacha.ops.host import Past
+    from pacha.ops.host import Kept
     from pacha.ops.rebuild import Rebuilt
     from pacha.ops.rebuild_plan import Request
 
@@ -29,7 +29,7 @@ _DEBOOTSTRAP = ("debian", "ubuntu")
 _TOLD_AT_MOST = 20
 
 
-def rehearse(session: Session, options: Namespace, source: Past, request: Request, position: int) -> int:
+def rehearse(session: Session, options: Namespace, source: Kept, request: Request, position: int) -> int:
     """Build it, tell the score, and 4 where that is below the threshold."""
     from pacha.adapters import state
 

@@ -66,12 +66,17 @@ class NoIdentities:
 
 
 class Kept:
-    """The history of another host, as a server keeps it."""
+    """The history of another host, as a server keeps it; a foreign one was not checked by Pacha when it came
+    here.
+    """
 
-    def __init__(self, name: str, store: Store, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, store: Store, now_ns: Callable[[], int], *, is_foreign: bool = False
+    ) -> None:
         self.name = name
         self.store = store
         self.now_ns = now_ns
+        self.is_foreign = is_foreign
         self.identities: Identities = NoIdentities()
 
 

@@ -28,7 +28,7 @@ from pacha.ops.capture import record
 from pacha.ops.confirm import new_id
 from pacha.ops.fetch import check_line
 from pacha.ops.heal import finish, heal
-from pacha.ops.host import Host, Past
+from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
 from pacha.ops.rebuild_plan import (
@@ -66,7 +66,7 @@ class Rebuilt(NamedTuple):
 
 def rebuild(
     host: Host,
-    source: Past,
+    source: Kept,
     request: Request,
     *,
     dry_run: bool,
@@ -111,7 +111,7 @@ def rebuild(
 class _Rebuild:
     """One rebuild under way."""
 
-    def __init__(self, host: Host, source: Past, request: Request, rehearsal: bool) -> None:
+    def __init__(self, host: Host, source: Kept, request: Request, rehearsal: bool) -> None:
         check_line(source.store, request.name, -1, "the source")
         self._host = host
         self._source = source
@@ -232,7 +232,7 @@ class _Rebuild:
         if source.store.path != host.store.path and not self._has(host, source.store.tip()):
             built = host.archive.begin(f"{host.now_ns() // 1_000_000:x}")
             try:
-                source.store.copy(built)
+                source.store.copy(built, is_foreign=source.is_foreign)
                 host.store.close()
                 place = host.archive.put(built, host.store.path)
             finally:

@@ -236,17 +236,16 @@ class _Session(answering.Answering):  # type: ignore[name-defined]
         for line in dag_util.annotate(self._repo[rev][path].introfilectx(), _known_parents):
             self.item((line.fctx.rev(), line.text), len(line.text))
 
-    def do_copy(self, path):
-        """Make a repository at `path` with every revision of this one, and nothing else of it."""
-        from mercurial import changegroup, discovery, phases
-
+    def do_copy(self, path, is_foreign):
+        """Make a repository at `path` with every revision of this one, and nothing else of it. Of a foreign
+        one each revision is made again, and its hash with it; others are copied file by file.
+        """
         made = hg.repository(self._server.ui.copy(), path, create=True).unfiltered()
-        repo = self._repo
-        outgoing = discovery.outgoing(repo, [repo.nullid], [repo.changelog.tip()])
-        chunks = util.chunkbuffer(changegroup.makestream(repo, outgoing, b"03", b"bundle"))
-        unpacked = changegroup.getunbundler(b"03", chunks, None)
-        with made.lock(), made.transaction(b"pacha-copy") as transaction:
-            unpacked.apply(made, transaction, b"pull", b"pacha", targetphase=phases.public)
+        if is_foreign:
+            _make_again(self._repo, made)
+        else:
+            _copy_files(self._repo, made)
+            made = hg.repository(self._server.ui.copy(), path).unfiltered()
         for rev in made:
             context = made[rev]
             if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
@@ -271,6 +270,23 @@ class _Session(answering.Answering):  # type: ignore[name-defined]
         returns how many there were.
         """
         return censoring.censor(self._repo, path, keep)
+
+
+def _make_again(repo, made):
+    from mercurial import changegroup, discovery, phases
+
+    outgoing = discovery.outgoing(repo, [repo.nullid], [repo.changelog.tip()])
+    chunks = util.chunkbuffer(changegroup.makestream(repo, outgoing, b"03", b"bundle"))
+    unpacked = changegroup.getunbundler(b"03", chunks, None)
+    with made.lock(), made.transaction(b"pacha-copy") as transaction:
+        unpacked.apply(made, transaction, b"pull", b"pacha", targetphase=phases.public)
+
+
+def _copy_files(repo, made):
+    with repo.lock():
+        for name in repo.store.copylist():
+            if repo.vfs.exists(name) and not made.vfs.exists(name):
+                util.copyfiles(repo.vfs.join(name), made.vfs.join(name), hardlink=False)
 
 
 def _known_parents(file):

@@ -197,11 +197,12 @@ class Store:
             complaints.append(f"{child.value} errors")
         return complaints if child.value else []
 
-    def copy(self, path: bytes) -> None:
+    def copy(self, path: bytes, *, is_foreign: bool) -> None:
         """Make another repository at `path`, on the disk when this returns: all revisions, and nothing that
-        is not history. Raise DamagedStore where they are not one line.
+        is not history. One that is not foreign was checked when it was written, and its files are copied.
+        Raise DamagedStore where the revisions are not one line.
         """
-        self._start().call("copy", path)
+        self._start().call("copy", path, is_foreign)
 
     def censor(self, path: bytes, keep: bytes = b"") -> int:
         """Remove every stored content of one store path but that with the file hash `keep`; how many there
