@@ -73,6 +73,25 @@ def test_a_child_killed_in_a_commit_costs_that_commit_alone(store: Store, tmp_pa
     assert (copy.complaints(), len(copy.nodes())) == ([], 2)
 
 
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_a_copy_has_every_revision_and_grows_on_its_own(
+    store: Store, tmp_path: Path, is_foreign: bool
+) -> None:
+    commit(store, {A: b"2", B: None}, 2)
+    (tmp_path / "store" / ".hg" / "hgrc").write_text("[hooks]\npre-commit = false\n")
+    place = tmp_path / "second"
+    store.copy(os.fsencode(place), is_foreign=is_foreign)
+    originals = StoreCopy(tmp_path / "store", tmp_path / "one").nodes()
+    with closing(Store(os.fsencode(place))) as second:
+        assert second.tip() == originals[-1]
+        commit(second, {A: b"3"}, 3)
+        assert second.verify() == []
+    assert not (place / ".hg" / "hgrc").exists()
+    assert StoreCopy(place, tmp_path / "two").nodes()[:-1] == originals
+    assert StoreCopy(tmp_path / "store", tmp_path / "three").nodes() == originals
+    assert store.verify() == []
+
+
 def test_a_store_whose_child_is_killed_between_commits_says_so(store: Store) -> None:
     store.tip()
     os.kill(mercurial_child(), signal.SIGKILL)
