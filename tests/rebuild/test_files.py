@@ -111,6 +111,12 @@ def test_one_path_is_fetched_to_another_machine(web1: Machine, tmp_path: Path) -
     assert other.pacha.ok("capture")["revision"] is None
 
 
+def test_a_replacement_is_told_what_makes_it_that_machine(web1: Machine, fresh: Machine) -> None:
+    told = fresh.pacha.ok("rebuild", "--from", web1.pacha.store, "-n")["notes"]
+    assert "machine-id restored: /etc/machine-id" in told
+    assert "ssh host keys restored: /etc/ssh/ssh_host_ed25519_key" in told
+
+
 def test_a_copy_leaves_the_machine_itself(web1: Machine, tmp_path: Path) -> None:
     own = {"/etc/machine-id": "f" * 32 + "\n", "/etc/fstab": "/dev/vda1 / ext4\n"}
     copy = Machine(tmp_path / "copy", None, own)

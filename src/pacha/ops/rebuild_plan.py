@@ -23,6 +23,7 @@ from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
 from pacha.core.revision import Revision
 from pacha.core.rules import Rules
+from pacha.core.shown import shown
 from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
@@ -161,8 +162,9 @@ def _check(source: Past, lines: Mapping[bytes, bytes]) -> None:
         try:
             parse_entry(line)
         except ValueError as problem:
-            shown = path.decode("utf-8", "replace")
-            raise DamagedStore(f"what {source.name} has of {shown} makes no sense: {problem}") from problem
+            raise DamagedStore(
+                f"what {source.name} has of {shown(path)} makes no sense: {problem}"
+            ) from problem
 
 
 def _hooks(rules: Rules, lines: Mapping[bytes, bytes], request: Request) -> tuple[bytes, ...]:
@@ -185,7 +187,7 @@ def _depth(path: bytes, places: Iterable[bytes]) -> int:
 
 def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft:
     """The whole plan. Raise Refused where numbers of accounts clash."""
-    words = [f"{what} left alone: {path.decode('utf-8', 'replace')}" for what, path in desired.kept]
+    words = [f"{what} left alone: {shown(path)}" for what, path in desired.kept]
     steps: list[PackageStep] = []
     deviations: list[Deviation] = []
     if request.wants("packages"):
@@ -200,6 +202,8 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
         files, _ = plan_files(host, source, desired, lambda _path: True)
         made = {a.name.encode("utf-8", "surrogateescape") for a in people.accounts}
         files = files._replace(notes={p: note for p, note in files.notes.items() if not made})
+        back = [step.path for step in files.steps if step.after is not None and not step.refused]
+        words += [f"{what} restored: {shown(path)}" for path in back if (what := identity(path))]
     return Draft(desired, steps, deviations, people, files, words)
 
 
