@@ -23,6 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import INSTALL, MARK, Deviation, PackageStep, outcome
 from pacha.core.plan import Step
 from pacha.core.rules import Rules
+from pacha.core.shown import printable
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.confirm import new_id
@@ -140,6 +141,7 @@ class _Rebuild:
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
+        self._last_words = ""  # of the package manager
 
     def _rules(self) -> Rules:
         """What is tracked from now on: as it was then, but for single paths, which are added."""
@@ -215,6 +217,7 @@ class _Rebuild:
         self._host.rebuild_file.write(self._progress)
 
     def _said(self, line: bytes) -> None:
+        self._last_words = line.decode("utf-8", "replace").strip() or self._last_words
         self._host.report.tool_output(line)
 
     # -- the line ----------------------------------------------------------------------------------
@@ -314,10 +317,14 @@ class _Rebuild:
         system = self._host.system
         available = system.available([wish.name for wish in wishes])
         missing = [wish.name for wish in wishes if wish.action == INSTALL and wish.name in available]
-        if missing and system.install([(name, None) for name in missing], self._said) != 0:
+        newest = [(name, None) for name in missing]
+        if not newest or system.install(newest, self._said) == 0:
+            return
+        system.refresh(self._said)  # the first try may have met what a killed run had left half done
+        if system.install(newest, self._said) != 0:
             raise Failed(
-                "the packages could not be installed",
-                hint="-v shows why; run it again: it goes on",
+                f"the packages could not be installed: {printable(self._last_words)}",
+                hint="-v shows all of it; run it again: it goes on",
             )
 
     # -- accounts ----------------------------------------------------------------------------------

@@ -15,7 +15,16 @@ _STATUS = b"/var/lib/dpkg/status"
 _EXTENDED = b"/var/lib/apt/extended_states"
 _LISTS = b"/etc/apt/sources.list.d"
 _GONE = (b"not-installed", b"config-files")
-_QUIETLY = ["-y", "-q", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+# Another apt, or a dpkg that outlives its killed parent, is waited for.
+_PATIENTLY = ["-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3"]
+_QUIETLY = [
+    *_PATIENTLY,
+    "-y",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+]
 # Asking must not write a cache of the lists.
 _ASK = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
 _ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
@@ -80,9 +89,10 @@ class Apt:
     def refresh(self) -> list[list[str]]:
         """Finish what was interrupted, then the lists."""
         return [
+            [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "check"],  # which waits for the lock; dpkg does not
             [*_ENVIRONMENT, "dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
             [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--fix-broken", "install"],
-            [*_ENVIRONMENT, "apt-get", "-q", "update"],
+            [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "update"],
         ]
 
     def available(self, root: Root, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:
