@@ -34,6 +34,14 @@ def strike(pacha: Pacha, choice: random.Random, span: float, *args: str | Path) 
     return pacha.finish(process)
 
 
+def seconds(world: World, *args: str | Path) -> float:
+    """How long a command takes at this time on this machine."""
+    world.change()
+    began = time.monotonic()
+    world.pacha.ok(*args)
+    return time.monotonic() - began
+
+
 def wrong(result: Result) -> list[str]:
     """What is wrong with how a command ended that a signal met somewhere."""
     said = result.out.splitlines()
@@ -61,7 +69,8 @@ def test_one_object_whenever_the_signal_comes(tmp_path: Path, signals: int) -> N
         ("rollback", world.tree, "--to", first, "-y"),
         ("watch", another),
     ]
-    spans = dict.fromkeys(kinds, 0.3)
+    spans = {args: seconds(world, *args) for args in kinds}
+    world.pacha.run("unwatch", another)
     ends = Counter[str]()
     for number in range(signals):
         world.change()

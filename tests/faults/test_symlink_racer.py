@@ -1,6 +1,6 @@
 """A user who swaps links gets root neither to read nor to write outside the watched tree.
 
-Counted is each raced entry in each run of a capture or rollback: one run over 110 entries is 110 operations.
+Counted is each raced entry in each run of a capture, rollback or rebuild: one run over 110 entries is 110 operations.
 It is a lower bound of the chances the racer had, as every operation takes several system calls, and an upper
 bound of the entries actually reached, as a folder that just was a symlink hides what it holds.
 """
@@ -22,6 +22,7 @@ from tests.plainhg import StoreCopy
 pytestmark = [needs.root, pytest.mark.fault]
 
 CI_OPERATIONS, SOAK_OPERATIONS = 1500, 10_000
+CI_REBUILT = 440
 SECONDS_FOR_NAIVE = 20.0
 
 
@@ -71,6 +72,29 @@ def test_raced_rollbacks(pacha: Pacha, racer: Racer, tmp_path: Path, operations:
     assert steps > operations // 4, "too few entries were written at all"
     assert not StoreCopy(pacha.store, tmp_path / "copy").holds(SECRET)
     pacha.ok("rollback", racer.tree, "--to", first, "-y")
+    assert (racer.tree / "d0" / "f0").read_text().startswith("first")
+    print(f"{operations} raced writes, {exchanges} exchanges, {steps} steps")
+
+
+@pytest.mark.parametrize("operations", shares(CI_REBUILT, SOAK_OPERATIONS))
+def test_raced_rebuilds(pacha: Pacha, racer: Racer, arena: Path, tmp_path: Path, operations: int) -> None:
+    pacha.config.write_text(f'host = "web1"\nroot = "{arena}"\n')
+    first = pacha.ok("watch", f"/{racer.tree.relative_to(arena)}")["revision"]
+    racer.write("second")
+    second = pacha.ok("capture")["revision"]
+    words = ("rebuild", "web1", "-y", "--skip", "packages", "--skip", "users", "--json")
+    steps = 0
+    with racer.running() as exchanges_made:
+        for run in range(-(-operations // racer.entries)):
+            result = pacha.run(*words, "--to", (first, second)[run % 2])
+            assert acceptable(result), result
+            steps += len(result.json["steps"])
+            assert racer.canary.traces() == [], f"run {run}"
+        exchanges = exchanges_made()
+    assert exchanges > operations, "the racer was too slow"
+    assert steps > operations // 4, "too few entries were written at all"
+    assert not StoreCopy(pacha.store, tmp_path / "copy").holds(SECRET)
+    pacha.ok(*words[:-1], "--to", first)
     assert (racer.tree / "d0" / "f0").read_text().startswith("first")
     print(f"{operations} raced writes, {exchanges} exchanges, {steps} steps")
 
