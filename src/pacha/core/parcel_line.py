@@ -1,0 +1,262 @@
+"""The first line of a parcel, read as what it is: the words of somebody who may mean harm.
+
+Called by `pacha receive`, and by `pacha push` before it connects, so that both refuse the same. Every form
+and every bound of what a deployment may say is here; what is true of the host is not. It must not look at any
+file system.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pacha.core.entry import DIRECTORY, FILE, SYMLINK
+from pacha.core.errors import Refused
+from pacha.core.names import ancestors, is_below, unescape
+from pacha.core.parcel import (
+    FORMAT,
+    MOMENTS,
+    PLAIN,
+    ZLIB,
+    Deployment,
+    Item,
+    Parcel,
+    Script,
+    Unit,
+    Wishes,
+    escaped,
+)
+from pacha.core.protocol import LARGEST
+from pacha.core.rules import is_temporary
+from pacha.core.shown import shown
+
+LINE_AT_MOST = 8_000_000
+ITEMS_AT_MOST = 20_000
+FILE_AT_MOST = LARGEST  # what a server keeps
+CONTENTS_AT_MOST = 512_000_000
+_PATH_AT_MOST = 4095
+_NAME_AT_MOST = 255
+_TEXT_AT_MOST = 256
+
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}")
+_HOOK = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_+-]{0,63}(\.[0-9A-Za-z_]{1,8})?")
+_PACKAGE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z+._:@-]{0,127}")
+_UNIT = re.compile(r"[0-9A-Za-z_][0-9A-Za-z:_.@\\-]{0,254}")
+_ACCOUNT = re.compile(r"[^\x00-\x20\x7f:/,]{0,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_OF_THE_KERNEL = (b"/proc", b"/sys", b"/dev")
+
+
+def parse(line: bytes) -> Parcel:
+    """The parcel of a line, every rule checked; raise Refused with what is wrong."""
+    if len(line) > LINE_AT_MOST:
+        raise refusal(f"its first line is longer than {LINE_AT_MOST:,} bytes")
+    if not line.endswith(b"\n"):
+        raise refusal("it ended within its first line")
+    try:
+        values = _Values(json.loads(line), "the first line")
+    except (ValueError, RecursionError):
+        raise refusal("its first line is no JSON object") from None
+    if values.take("format", int) != FORMAT:
+        raise Refused(
+            f"the deployment comes in format {values.given['format']}, and this host takes {FORMAT}",
+            hint="the same version of Pacha on both machines",
+        )
+    deployment = _parse_deployment(values.inner("deployment"))
+    push = values.inner("push")
+    wishes = Wishes(push.text("by"), *(push.take(name, bool) for name in ("dry_run", "force", "diff")))
+    push.end()
+    packing = values.one_of("packing", (PLAIN, ZLIB))
+    values.end()
+    return Parcel(deployment, wishes, packing)
+
+
+def _parse_deployment(values: _Values) -> Deployment:
+    found = Deployment(
+        values.matching("name", _NAME),
+        values.text("revision"),
+        tuple(_parse_item(each) for each in values.inners("items")),
+        tuple(_path(text) for text in values.list_of("absent", str)),
+        tuple(values.all_matching("packages", _PACKAGE)),
+        tuple(_parse_unit(each) for each in values.inners("restart")),
+        tuple(_parse_unit(each) for each in values.inners("reload")),
+        tuple(_parse_hook(each) for each in values.inners("hooks")),
+    )
+    values.end()
+    _check_paths(found)
+    _check_contents(found)
+    return found
+
+
+def _parse_item(values: _Values) -> Item:
+    path = _path(values.take("path", str))
+    values.where = shown(path)
+    kind = values.take("kind", str).encode("ascii", "replace")
+    if kind not in (FILE, DIRECTORY, SYMLINK):
+        raise refusal(f"{shown(path)} is neither file, directory nor symbolic link")
+    mode = values.matching("mode", re.compile("[0-7]{4}"))
+    owner = values.matching("user", _ACCOUNT), values.matching("group", _ACCOUNT)
+    item = Item(path, kind, int(mode, 8), *owner)
+    if kind == FILE:
+        item = item._replace(sha256=values.matching("sha256", _SHA256), size=values.size("size"))
+    elif kind == SYMLINK:
+        item = item._replace(target=_target(path, values.take("target", str)))
+    values.end()
+    return item
+
+
+def _parse_hook(values: _Values) -> Script:
+    moment = values.one_of("moment", MOMENTS)
+    hook = Script(
+        moment, values.matching("name", _HOOK), values.matching("sha256", _SHA256), values.size("size")
+    )
+    values.end()
+    return hook
+
+
+def _parse_unit(values: _Values) -> Unit:
+    unit = Unit(values.matching("name", _UNIT), tuple(values.list_of("paths", str)))
+    values.end()
+    for pattern in unit.paths:
+        if not pattern.startswith("/") or len(pattern) > _PATH_AT_MOST or "\0" in pattern:
+            raise refusal(f"{pattern[:80]!a} is no pattern of paths")
+    return unit
+
+
+def _path(text: str) -> bytes:
+    """An absolute path in its one form, which no `..` leads out of."""
+    path = _bytes(text)
+    names = path.split(b"/")[1:]
+    if not path.startswith(b"/") or any(name in (b"", b".", b"..") for name in names) or b"\0" in path:
+        raise refusal(f"{text[:80]!a} is not an absolute path in its plain form")
+    if len(path) > _PATH_AT_MOST or any(len(name) > _NAME_AT_MOST for name in names):
+        raise refusal(f"{text[:80]!a} … is too long a path")
+    if any(is_below(path, top) for top in _OF_THE_KERNEL):
+        raise refusal(f"{shown(path)} belongs to the kernel")
+    if any(is_temporary(name) for name in names):
+        raise refusal(f"{shown(path)} has the name of one of Pacha's own temporary files")
+    return path
+
+
+def _target(path: bytes, text: str) -> bytes:
+    target = _bytes(text)
+    if not target or len(target) > _PATH_AT_MOST or b"\0" in target:
+        raise refusal(f"the target of {shown(path)} is none")
+    depth = 0 if target.startswith(b"/") else path.count(b"/") - 1
+    for name in target.split(b"/"):
+        depth += (name not in (b"", b".", b"..")) - (name == b"..")
+        if depth < 0:
+            raise refusal(f"{shown(path)} is a link that leads out of the root: {shown(target)}")
+    return target
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        found = unescape(text.encode("ascii"))
+    except ValueError:
+        found = b""
+    if escaped(found) != text:
+        raise refusal(f"{text[:80]!a} is not escaped as a path is")
+    return found
+
+
+def _check_paths(deployment: Deployment) -> None:
+    """No path twice, and nothing below what is no directory, or is to be absent."""
+    kinds: dict[bytes, bytes] = {}
+    absent = [(path, b"absent") for path in deployment.absent]
+    for path, kind in [*((item.path, item.kind) for item in deployment.items), *absent]:
+        if path in kinds:
+            raise refusal(f"{shown(path)} comes twice")
+        kinds[path] = kind
+    for path, kind in kinds.items():
+        for above in ancestors(path):
+            if kinds.get(above, DIRECTORY) != DIRECTORY and (kind, kinds[above]) != (b"absent", b"absent"):
+                raise refusal(f"{shown(path)} lies below {shown(above)}, which will be no directory")
+    hooks = [hook[:2] for hook in deployment.hooks]
+    if len(hooks) != len(set(hooks)):
+        raise refusal("a hook comes twice")
+
+
+def _check_contents(deployment: Deployment) -> None:
+    sizes: dict[str, int] = {}
+    files = ((item.sha256, item.size) for item in deployment.items if item.kind == FILE)
+    for digest, size in [*files, *((hook.sha256, hook.size) for hook in deployment.hooks)]:
+        if sizes.setdefault(digest, size) != size:
+            raise refusal("one content has two sizes")
+    if sum(sizes.values()) > CONTENTS_AT_MOST:
+        raise refusal(f"its contents are more than {CONTENTS_AT_MOST:,} bytes")
+
+
+class _Values:
+    """A JSON object being taken apart: each key is asked for once, and none may be left."""
+
+    def __init__(self, given: Any, where: str) -> None:
+        if not isinstance(given, dict):
+            raise refusal(f"{where} is no object")
+        self.given: dict[str, Any] = given
+        self.where = where
+        self._left = set(given)
+
+    def take(self, key: str, kind: type) -> Any:
+        value = self.given.get(key)
+        if type(value) is not kind:
+            raise refusal(f"{key!r} of {self.where} is missing or of another type")
+        self._left.discard(key)
+        return value
+
+    def matching(self, key: str, form: re.Pattern[str]) -> str:
+        value: str = self.take(key, str)
+        if not form.fullmatch(value):
+            raise refusal(f"{key} {value[:80]!a} of {self.where} has not the form that it must have")
+        return value
+
+    def one_of(self, key: str, words: Sequence[str]) -> str:
+        value: str = self.take(key, str)
+        if value not in words:
+            raise refusal(f"{key} {value[:80]!a} of {self.where} is none of {', '.join(words)}")
+        return value
+
+    def text(self, key: str) -> str:
+        value: str = self.take(key, str)
+        if len(value) > _TEXT_AT_MOST or not value.isprintable():
+            raise refusal(f"{key!r} of {self.where} is no short text")
+        return value
+
+    def size(self, key: str) -> int:
+        value: int = self.take(key, int)
+        if not 0 <= value <= FILE_AT_MOST:
+            raise refusal(f"{self.where} has {value:,} bytes, and at most {FILE_AT_MOST:,} are taken")
+        return value
+
+    def list_of(self, key: str, kind: type) -> list[Any]:
+        values: list[Any] = self.take(key, list)
+        if len(values) > ITEMS_AT_MOST or any(type(value) is not kind for value in values):
+            raise refusal(f"{key!r} of {self.where} is no list, or holds more than {ITEMS_AT_MOST:,}")
+        return values
+
+    def all_matching(self, key: str, form: re.Pattern[str]) -> list[str]:
+        for value in self.list_of(key, str):
+            if not form.fullmatch(value):
+                raise refusal(f"{value[:80]!a} in {key!r} has not the form that it must have")
+        return list(self.given[key])
+
+    def inner(self, key: str) -> _Values:
+        return _Values(self.take(key, dict), key)
+
+    def inners(self, key: str) -> list[_Values]:
+        return [_Values(value, f"an entry of {key!r}") for value in self.list_of(key, dict)]
+
+    def end(self) -> None:
+        """Nothing may be passed over that might matter."""
+        if self._left:
+            raise Refused(
+                f"the parcel is refused: {self.where} has a {min(self._left)[:80]!a}, which is unknown here",
+                hint="the same version of Pacha on both machines",
+            )
+
+
+def refusal(words: str) -> Refused:
+    """The error for a parcel that is not taken."""
+    return Refused(f"the parcel is refused: {words}")
