@@ -5,6 +5,7 @@ from __future__ import annotations
 from pacha.adapters.archive import Archive
 from pacha.adapters.change_file import ChangeFile
 from pacha.adapters.copies import Copy
+from pacha.adapters.deployments import Deployments
 from pacha.adapters.files.accounts import Accounts
 from pacha.adapters.files.tree import Directory, Tree
 from pacha.adapters.files.write import Workbench
@@ -16,8 +17,10 @@ from pacha.adapters.index import Index
 from pacha.adapters.journal import Journal, Journals
 from pacha.adapters.lock import Lock
 from pacha.adapters.packages.system import System
+from pacha.adapters.preflight import Preflight
 from pacha.adapters.secrets import Identities, Secrets
 from pacha.adapters.spool import Spool
+from pacha.adapters.units import Units
 from pacha.ops import ports
 from pacha.ops.host import NoIdentities
 
@@ -30,6 +33,9 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Copy, Copy),
     (ports.Index, Index),
     (ports.System, System),
+    (ports.Deployments, Deployments),
+    (ports.Units, Units),
+    (ports.Preflight, Preflight),
     (ports.Forgets, Forgets),
     (ports.Archive, Archive),
     (ports.Server, Remote),

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pacha.cli.main import VERBS
+from pacha.core.parcel import Wishes
 from tests.docs.pages import DOCS, Sandbox
+from tests.receive.parcels import Target, file, stream
 
 PAGE = (DOCS / "reference" / "json.md").read_text()
 GENERAL = PAGE.partition("\n## ")[0]
@@ -99,7 +101,8 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     printed["error"] = set(fields(host.pacha("show", "nothing")))
     host.close()
 
-    assert set(printed) == {*VERBS, "error"} - {"serve"}, "the standard output of serve belongs to a protocol"
+    spoken_to = {"serve", "receive"}  # their standard output belongs to a protocol
+    assert set(printed) == {*VERBS, "error"} - spoken_to
     unknown = {
         verb: missing
         for verb, names in printed.items()
@@ -110,3 +113,13 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
 
 def test_every_verb_has_a_section() -> None:
     assert re.findall(r"^## (\w+)$", PAGE, re.MULTILINE) == list(VERBS)
+
+
+def test_every_field_that_a_push_is_answered_is_documented(tmp_path: Path) -> None:
+    host = Target(tmp_path)
+    hooks = {"post-push/1": b"echo fine\n"}
+    answers = [host.receive(stream([file("/etc/a", b"a\n")], hooks=hooks, wishes=Wishes("a", diff=True)))]
+    host.put("/etc/a", b"by hand\n")
+    answers.append(host.receive(stream([file("/etc/a", b"b\n")])))
+    told = {name for answer in answers for line in answer.lines for name in fields(line)}
+    assert not told - documented(GENERAL) - documented(section("receive"))

@@ -148,6 +148,12 @@ class Hooks:
         return sorted((name for name in names if _is_hook(directory, name)), key=os.fsencode)
 
 
+def run_command(words: list[str], timeout_ns: int, line: Callable[[bytes], None]) -> int:
+    """Run a command of the system as a hook is run, with nothing on standard input; its exit code."""
+    run = _Run(words[0], words, lambda _name, text: line(text), timeout_ns / 1e9)
+    return run.result(b"", _sane(os.environ)).exit
+
+
 def _sane(environment: Mapping[str, str]) -> dict[str, str]:
     import pwd
 

@@ -6,7 +6,8 @@ each plan, `<state>/journal/<id>/`:
     images    the contents before and after, one after another
     plan      JSON lines: first the header `{id, verb, host, target, deadline_ns}`, then one step a line, with
               both entries as metadata lines
-    state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied
+    state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied.
+              What is known only then stands beside it
 
 `deadline_ns` is set where the outcome is to be undone unless it is confirmed in time. It must not touch a
 live file, nor know what a step means.
@@ -16,8 +17,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pacha.adapters import disk
@@ -34,6 +35,7 @@ class Journal:
         self._images = -1
         self.header: dict[str, Any] = {}
         self.is_applied = False
+        self.outcome: dict[str, Any] = {}
         self.steps: list[Recorded] = []
 
     @property
@@ -70,10 +72,13 @@ class Journal:
         self._write("plan", "\n".join([*lines, ""]), durably=True)
         disk.sync_folder(os.path.dirname(self._folder))
 
-    def mark_applied(self) -> None:
-        """Everything was done. Lost in a power cut, it costs a note that the operation was interrupted."""
+    def mark_applied(self, outcome: Mapping[str, Any] | None = None, *, durably: bool = False) -> None:
+        """Everything was done. Unless it is `durably` so, or waits to be confirmed, this may be lost in a
+        power cut: the operation counts as interrupted then.
+        """
         self.is_applied = True
-        self._write("state", json.dumps({"state": "applied"}), durably=self.deadline_ns is not None)
+        self.outcome = {"state": "applied", **(outcome or {})}
+        self._write("state", json.dumps(self.outcome), durably=durably or self.deadline_ns is not None)
 
     def discard(self) -> None:
         """It is settled: remove it. The plan goes first: half a journal must not be taken for a whole one."""
@@ -83,7 +88,11 @@ class Journal:
         plan = os.path.join(self._folder, "plan")
         if os.path.exists(plan):
             os.unlink(plan)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # A folder of files and nothing else.
+        with suppress(OSError):
+            for name in os.listdir(self._folder):
+                os.unlink(os.path.join(self._folder, name))
+            os.rmdir(self._folder)
 
     def _write(self, name: str, text: str, *, durably: bool) -> None:
         disk.replace(os.path.join(self._folder, name), text.encode(), durable=durably)
@@ -99,7 +108,8 @@ class Journal:
     def load(self) -> bool:
         """Read it from the disk; False where it never was complete, so that no live file was touched."""
         try:
-            self.is_applied = self._is_marked()
+            self.outcome = self._read_outcome()
+            self.is_applied = self.outcome.get("state") == "applied"
             with open(os.path.join(self._folder, "plan"), encoding="utf-8") as handle:
                 self.header, *steps = [json.loads(line) for line in handle]
         except (FileNotFoundError, ValueError):
@@ -107,12 +117,12 @@ class Journal:
         self.steps = [_loaded(step) for step in steps]
         return True
 
-    def _is_marked(self) -> bool:
+    def _read_outcome(self) -> dict[str, Any]:
         try:
             with open(os.path.join(self._folder, "state"), encoding="utf-8") as handle:
-                return bool(json.load(handle)["state"] == "applied")
-        except (FileNotFoundError, ValueError):  # an empty file after a power cut counts as none
-            return False
+                return dict(json.load(handle))
+        except (FileNotFoundError, TypeError, ValueError):  # an empty file after a power cut counts as none
+            return {}
 
 
 class Journals:

@@ -77,6 +77,10 @@ class Lock:
         self._descriptor = -1
         self._depth = 0
 
+    def be_known_as(self, verb: str) -> None:
+        """What another one is told who wants the lock meanwhile."""
+        self._verb = verb
+
     def descriptors(self) -> tuple[int, ...]:
         """What a child must inherit, opened now; nothing where the state folder cannot be written."""
         try:
@@ -128,11 +132,28 @@ class Lock:
     def _wait(self) -> None:
         deadline = time.monotonic_ns() + self._patience_ns
         self._patience_ns = self._wait_ns
+        number = ""
         while not try_lock(self._descriptor):
+            if not number:
+                number, _ = self._holder()
+                self._hasten(number)
             if time.monotonic_ns() > deadline:
-                holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
-                number, _, verb = holder.partition(" ")
+                number, verb = self._holder()
                 who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
                 hint = "wait for it to end, then run this again"
                 raise Busy(f"{who} holds the lock {self._path}", hint=hint)
             time.sleep(_PAUSE)
+
+    def _holder(self) -> tuple[str, str]:
+        """(its process, its verb), as far as it has said."""
+        text = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
+        number, _, verb = text.partition(" ")
+        return number, verb
+
+    @staticmethod
+    def _hasten(number: str) -> None:
+        """Who does it at leisure, as what a push has left to be done is, shall not keep others waiting."""
+        if number.isdecimal():
+            from pacha.adapters.priority import hasten
+
+            hasten(int(number))

@@ -1,8 +1,8 @@
 """What is mounted at, above or below some paths.
 
-Called by the agent, which wakes up when anything is mounted anywhere and has to tell whether it is concerned.
-It holds one descriptor of /proc/self/mountinfo (proc(5)), which the kernel makes ready (POLLPRI) at every
-change.
+Called by the agent, which wakes up when anything is mounted anywhere and has to tell whether it is concerned,
+and before a plan is tried. `Mounts` holds one descriptor of /proc/self/mountinfo (proc(5)), which the kernel
+makes ready (POLLPRI) at every change.
 """
 
 from __future__ import annotations
@@ -14,6 +14,16 @@ from collections.abc import Iterable
 from pacha.core.names import is_below
 
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+def mount_points() -> list[bytes]:
+    """Where anything is mounted, as this process sees it, what lies above first."""
+    with open("/proc/self/mountinfo", "rb") as lines:
+        return [_plain(line.split(b" ")[4]) for line in lines]
+
+
+def _plain(place: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), place)
 
 
 class Mounts:
@@ -38,7 +48,7 @@ class Mounts:
         found = []
         for line in text.splitlines():
             number, _, device, _, place, *_ = line.split(b" ")
-            point = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), place)
+            point = _plain(place)
             if any(is_below(point, path) or is_below(path, point) for path in places):
                 found.append(b" ".join((number, device, point)))
         return found

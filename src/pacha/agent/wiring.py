@@ -30,13 +30,19 @@ def ask_agent(state: str, question: str, seconds: float = 5.0) -> dict[str, Any]
 _LOCK = "agent.lock"
 
 
+def is_running(state: str) -> bool:
+    """Whether the agent of a state folder runs, answering or not."""
+    from pacha.adapters.lock import is_held
+
+    return is_held(os.path.join(state, _LOCK))
+
+
 def why_silent(state: str) -> Literal["none", "died", "stuck"]:
     """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is stuck."""
     from pacha.adapters.control import socket_path
-    from pacha.adapters.lock import is_held
 
     try:
-        if is_held(os.path.join(state, _LOCK)):
+        if is_running(state):
             return "stuck"
         return "died" if os.path.lexists(socket_path(state)) else "none"
     except OSError:

@@ -41,6 +41,7 @@ VERBS = {
     "server": "make this machine a server, which keeps other hosts' histories",
     "host": "the hosts whose histories this server keeps",
     "serve": "answer one ssh session of a host: for sshd, not for people",
+    "receive": "take a push and make it live: for sshd, not for people",
 }
 _WITH_VALUE = ("--config", "--state")
 _FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as problem:
         from pacha.ui.result import unwritable
 
-        return _failed(unwritable() or _explained(problem), as_json)
+        return _failed(unwritable() or explained(problem), as_json)
 
 
 def _mend_streams() -> None:
@@ -93,7 +94,7 @@ def _failed(problem: PachaError, as_json: bool) -> int:
     return problem.exit_code
 
 
-def _explained(problem: OSError) -> PachaError:
+def explained(problem: OSError) -> PachaError:
     """A sentence for a failed system call on one of Pacha's own files."""
     import errno
 

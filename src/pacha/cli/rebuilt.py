@@ -15,8 +15,8 @@ from pacha.core.plan import Step
 from pacha.core.quantities import format_when
 from pacha.ops.rebuild import Rebuilt
 from pacha.ops.rebuild_plan import Draft
-from pacha.ops.restore import planned_objects, step_objects
-from pacha.ops.told import path_object
+from pacha.ops.restore import planned_objects
+from pacha.ops.told import path_object, step_objects
 from pacha.ui.text import STEP_COLOURS, paint, plural, printable, shown, use_colour
 
 _SHOWN_AT_MOST = 20

@@ -14,8 +14,9 @@ from pacha.core.errors import Refused, UsageError
 from pacha.core.plan import Step
 from pacha.core.quantities import format_when, parse_duration
 from pacha.core.revision import Revision
-from pacha.ops.restore import Planned, planned_objects, step_objects
+from pacha.ops.restore import Planned, planned_objects
 from pacha.ops.rollback import RolledBack, rollback
+from pacha.ops.told import step_objects
 from pacha.ui.result import print_object
 from pacha.ui.text import STEP_COLOURS, paint, plural, printable, shown, use_colour
 

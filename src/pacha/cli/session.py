@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pacha.cli.started import program, working_directory
+from pacha.cli.started import detach, program, working_directory
 from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pacha.core.rules import Rules
     from pacha.ops.fetch import Fetched
     from pacha.ops.host import Host
-    from pacha.ops.ports import Server
     from pacha.server.kept import KeptHistories
     from pacha.server.registry import Registry
     from pacha.server.wiring import Serving
@@ -97,7 +96,9 @@ class Session:
         from pacha.adapters import state
 
         state.make(self.state_path)
-        return self._host_with(self.config)
+        from pacha.cli.hosting import host_of
+
+        return host_of(self, self.config)
 
     def add_watch(self, paths: list[bytes]) -> Host:
         """Write new watches into the configuration; the host as it is then."""
@@ -116,7 +117,10 @@ class Session:
     @property
     def rules(self) -> Rules:
         """What is tracked, by the configuration in force."""
-        return self._rules(self.config)
+        from pacha.cli.tracking import rules_of
+
+        paths = self.config_path, self.hooks_path, self._default_config, self.state_path
+        return rules_of(self.config, *paths)
 
     def environment(self) -> list[tuple[str, str, str, str]]:
         """What `doctor` says of what Pacha itself runs on: (name, state, words, mend) of each check."""
@@ -151,69 +155,9 @@ class Session:
     def _reload(self) -> Host:
         self.forget_config()
         self.host.config = self.config
-        self.host.rules = self._rules(self.config)
-        self.host.secrets = self._secrets(self.config)
+        self.host.rules = self.rules
+        self.host.secrets = self.secrets
         return self.host
-
-    def _host_with(self, config: Config) -> Host:
-        from pacha.adapters import machine
-        from pacha.adapters.archive import Archive
-        from pacha.adapters.change_file import ChangeFile
-        from pacha.adapters.files.tree import Tree
-        from pacha.adapters.forgets import Forgets
-        from pacha.adapters.hg.store import Store
-        from pacha.adapters.index import Index
-        from pacha.adapters.journal import Journals
-        from pacha.adapters.lock import Lock
-        from pacha.adapters.packages.system import System
-        from pacha.adapters.spool import Spool
-        from pacha.core.maintenance import NAME
-        from pacha.ops.host import Host
-
-        folder = self.state_path
-        lock = Lock(os.path.join(folder, "lock"), self.verb)
-        store = Store(os.fsencode(os.path.join(folder, "store")), lock.descriptors)
-        index = Index(os.path.join(folder, "index.sqlite"))
-        tree = Tree(config.root)
-        self._closing += [store, index]
-        return Host(
-            name=config.host or machine.host_name(),
-            machine=machine.machine_id(),
-            author=getattr(self.options, "author", None) or config.author or machine.person(),
-            config=config,
-            rules=self._rules(config),
-            state=folder,
-            tree=tree,
-            system=System(tree),
-            store=store,
-            index=index,
-            secrets=self._secrets(config),
-            identities=self.identities,
-            hooks=self.hooks,
-            lock=lock,
-            journals=Journals(os.path.join(folder, "journal")),
-            change_file=ChangeFile(os.path.join(folder, NAME)),
-            rebuild_file=ChangeFile(os.path.join(folder, "rebuild.json")),
-            archive=Archive(os.fsencode(os.path.join(folder, "archive"))),
-            forgets=Forgets(folder),
-            open_store=Store,
-            server=self._server,
-            new_spool=lambda: Spool(folder),
-            now_ns=machine.now_ns,
-            detach=self._detach,
-            report=self.report,
-        )
-
-    def _server(self, address: str) -> Server:
-        """A server, as this host sends to it."""
-        from pacha.cli.reaching import sending_to
-
-        return self.closing(sending_to(self, address))
-
-    def _rules(self, config: Config) -> Rules:
-        from pacha.cli.tracking import rules_of
-
-        return rules_of(config, self.config_path, self.hooks_path, self._default_config, self.state_path)
 
     def below_root(self, path: str) -> bytes | None:
         """One of Pacha's own paths as the host has it; None where it does not lie below the host's root."""
@@ -227,18 +171,9 @@ class Session:
         config = ["--config", self.config_path] if os.path.exists(self.config_path) else []
         return [*program(), *config, "--state", self.state_path]
 
-    def _detach(self, arguments: list[str]) -> None:
+    def detach(self, arguments: list[str]) -> None:
         """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
-        import subprocess
-
-        subprocess.Popen(
-            [*self.program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
+        detach([*self.program, *arguments])
 
     # -- servers, as a client ------------------------------------------------------------------------
 
@@ -307,6 +242,13 @@ class Session:
         """Whether this host, beside those that it keeps, has one of its own."""
         return os.path.isdir(os.path.join(self.state_path, "store", ".hg"))
 
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent is running, or stuck."""
+        from pacha.agent.wiring import is_running
+
+        return is_running(self.state_path)
+
     def now_ns(self) -> int:
         """What time it is."""
         from pacha.adapters import machine
@@ -337,10 +279,12 @@ class Session:
 
         return Identities(getattr(self.options, "identity", None) or (), OwnKey(self.state_path))
 
-    def _secrets(self, config: Config) -> Secrets:
+    @property
+    def secrets(self) -> Secrets:
+        """Whose contents are encrypted, by the configuration in force."""
         from pacha.adapters.secrets import OwnKey, Secrets
 
-        return Secrets(OwnKey(self.state_path), config.secrets_paths, config.secrets_recipients)
+        return Secrets(OwnKey(self.state_path), self.config.secrets_paths, self.config.secrets_recipients)
 
     # -- paths -------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""How this command was started: by which program, and in which directory. Called by `cli/session`."""
+"""How this command was started: by which program, and in which directory; and starting it again. Called by
+`cli/session`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,24 @@ def program() -> list[str]:
         return [started]
     # Not the working directory's `pacha`, if there is one.
     return [sys.executable, "-P", "-m", "pacha"]
+
+
+def detach(words: list[str]) -> None:
+    """Start a command that goes on when this process has ended, and says nothing to anybody.
+
+    By fork and exec, as `subprocess` takes longer to import than all the rest.
+    """
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        os.chdir("/")
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
+        os.execv(words[0], words)  # noqa: S606 - our own program, no shell wanted
+    finally:
+        os._exit(127)
 
 
 def working_directory() -> str:

@@ -15,6 +15,8 @@ PachaError is a bug and may show a traceback.
     ├── ReadOnly         read-only   1   the state folder cannot be written
     ├── HookFailed       hook        1   a hook stopped the operation
     ├── Refused          refused     1   admission, a server or a person said no
+    ├── Edited           changed     1   what was deployed has been changed by somebody since
+    ├── Unavailable      unavailable 1   what the kernel or a file system cannot do here
     ├── Closed           encrypted   1   a content that no key at hand opens
     ├── Unreachable      unreachable 1   a server that does not answer, or not now
     └── Interrupted      interrupted 130 Ctrl-C (143, where a SIGTERM did it)
@@ -77,6 +79,14 @@ class HookFailed(PachaError):
 
 class Refused(PachaError):
     kind = "refused"
+
+
+class Edited(PachaError):
+    kind = "changed"
+
+
+class Unavailable(PachaError):
+    kind = "unavailable"
 
 
 class Closed(PachaError):

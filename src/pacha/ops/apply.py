@@ -22,14 +22,15 @@ from pacha.core.entry import DIRECTORY, FILE, Entry
 from pacha.core.errors import Closed, DamagedStore
 from pacha.core.names import split
 from pacha.core.plan import METADATA, REMOVE, Step, is_follower, is_in_place, needs_content
-from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Blob, Recorded, Vanished
-from pacha.ops.host import Host
-from pacha.ops.ports import Directory, Journal, Workbench
+from pacha.ops.refusals import Refusal, check_flags, words_of
 from pacha.ops.secrets import alike, opened
 
 if TYPE_CHECKING:
     from os import stat_result
+
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Directory, Journal, Workbench
 
 # Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush
 # serve many.
@@ -46,14 +47,13 @@ class Done(NamedTuple):
     reason: str
 
 
-class Refusal(Exception):
-    """The step cannot or must not be done; the words say why."""
-
-
 class Apply:
-    """One plan being applied."""
+    """One plan being applied; with `is_whole`, all of it or as little as there is when a step fails."""
 
-    def __init__(self, host: Host, journal: Journal, steps: Sequence[Step]) -> None:
+    def __init__(
+        self, host: Host, journal: Journal, steps: Sequence[Step], *, is_whole: bool = False
+    ) -> None:
+        self._is_whole = is_whole
         self._host = host
         self._journal = journal
         self._steps = steps
@@ -63,6 +63,7 @@ class Apply:
         self._results: dict[bytes, Done] = {}
         self._touched: dict[bytes, None] = {}
         self.finished = 0  # steps whose target is as it shall be
+        self.failed: Done | None = None  # the first that was refused, or could not be done
         self._held: Directory | None = None
         self._notes: dict[bytes, str] = {}
 
@@ -98,7 +99,7 @@ class Apply:
         try:
             before = self._image(step)
         except (OSError, Refusal) as problem:
-            self._refuse(step, _words(problem))
+            self._refuse(step, words_of(problem))
             return
         was = step.before and step.before._replace(sealed=None)  # its image is made now, for who may read now
         entries = self._as_kept(was), self._as_kept(step.after)
@@ -126,7 +127,7 @@ class Apply:
         if status is None:
             raise Refusal("it has vanished meanwhile")
         if step.before.flags:
-            self._check_flags(step)
+            check_flags(step)
         if step.before.kind != FILE:
             return None
         if step.before.size is not None and step.action != METADATA:
@@ -148,18 +149,12 @@ class Apply:
         one, other = alike(self._host, path, live, entry)
         return one.same_content(other)
 
-    @staticmethod
-    def _check_flags(step: Step) -> None:
-        assert step.before is not None
-        names = {b"i": "immutable", b"a": "append-only"}
-        held = ", ".join(word for flag, word in names.items() if flag in step.before.flags)
-        shown = show_path(step.path)
-        raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown} first")
-
     # -- doing -------------------------------------------------------------------------------------
 
     def run(self) -> list[Done]:
-        """Do every step that was not refused; one that fails is reported and the rest goes on."""
+        """Do every step that was not refused; one that fails is reported and the rest goes on, unless the
+        plan is a whole.
+        """
         steps = [step for step in self._steps if step.path in self._records]
         removals = [step for step in steps if step.action == REMOVE]
         directories = [step for step in steps if self._makes_directory(step)]
@@ -177,7 +172,8 @@ class Apply:
             self._sync_directories()
         finally:
             self._hold(None)
-        return [self._results[step.path] for step in self._steps]
+        left = "it was not tried, as another step failed"
+        return [self._results.get(step.path, Done(step, False, left)) for step in self._steps]
 
     @staticmethod
     def _makes_directory(step: Step) -> bool:
@@ -187,10 +183,12 @@ class Apply:
         for step in steps:
             if step.path in self._results and not self._results[step.path].ok:
                 continue
+            if self._is_whole and self.failed is not None:
+                return
             try:
                 work(step)
             except (OSError, Refusal, Vanished, OverflowError) as problem:  # a number beyond the kernel's
-                self._refuse(step, _words(problem))
+                self._refuse(step, words_of(problem))
             else:
                 self._results[step.path] = Done(step, True, self._notes.get(step.path, ""))
             self._host.report.progress("restoring", len(self._results), len(self._steps))
@@ -235,6 +233,9 @@ class Apply:
 
         self._each(steps, make)
         self._flush(made)
+        if self._is_whole and self.failed is not None:
+            self._discard(made)
+            return
 
         def place(step: Step) -> None:
             assert step.after is not None
@@ -251,6 +252,11 @@ class Apply:
                     bench.set_flags(name, step.after.flags)
 
         self._each(steps, place)
+
+    def _discard(self, made: dict[bytes, bytes]) -> None:
+        for path, temporary in made.items():
+            with self._parent(path) as (parent, _):
+                self._bench(parent).discard(temporary)
 
     def _make(self, step: Step) -> bytes | None:
         """Make the entry beside its target; None where it was changed in place, or is settled by another name
@@ -358,7 +364,7 @@ class Apply:
                     done.add(directory)
             except OSError as problem:
                 del made[path]
-                self._results[path] = Done(self._by_path[path], False, _words(problem))
+                self._refuse(self._by_path[path], words_of(problem))
 
     def _sync_device(self, directory: Directory, devices: set[int]) -> None:
         if directory.stat.st_dev not in devices:
@@ -381,18 +387,7 @@ class Apply:
 
     def _refuse(self, step: Step, reason: str) -> None:
         self._results[step.path] = Done(step, False, reason)
+        self.failed = self.failed or self._results[step.path]
 
     def _bench(self, directory: Directory) -> Workbench:
         return self._host.tree.workbench(directory)
-
-
-def _words(problem: BaseException) -> str:
-    if isinstance(problem, OSError):
-        if problem.errno == errno.ELOOP:
-            return "a directory on its way has become a symbolic link"
-        if problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return "it holds entries that are ignored, or cannot be removed"
-        if problem.errno == errno.EPERM:
-            return "not permitted (immutable, or another owner's)"
-        return problem.strerror or str(problem)
-    return str(problem) or "it has changed meanwhile"

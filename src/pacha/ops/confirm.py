@@ -16,15 +16,11 @@ from pacha.core.names import outermost
 from pacha.core.plan import Step
 from pacha.core.shown import shown as show_path
 from pacha.ops.capture import record
+from pacha.ops.heal import new_id
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
 from pacha.ops.restore import live_state, perform, plan
 from pacha.ops.tip import tip_of
-
-
-def new_id(host: Host) -> str:
-    """A name for a journal that sorts by time and is easy to type."""
-    return f"{host.now_ns() // 1_000_000:x}"
 
 
 def waiting(host: Host) -> list[dict[str, Any]]:

@@ -8,17 +8,24 @@ changed only by undoing an operation that was to be undone unless confirmed.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pacha.core.errors import Busy, NoSpace
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
-from pacha.ops.host import Host
-from pacha.ops.ports import Journal
+from pacha.core.shown import shown as show_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pacha.ops.apply import Done
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Journal
+
+
+def new_id(host: Host) -> str:
+    """A name for a journal that sorts by time and is easy to type."""
+    return f"{host.now_ns() // 1_000_000:x}"
 
 
 def heal(host: Host) -> None:
@@ -30,7 +37,26 @@ def heal(host: Host) -> None:
             )
         if host.journals.any():
             for journal, complete in list(host.journals.all()):
-                _settle(host, journal, complete)
+                if complete and journal.header.get("is_whole"):
+                    _settle_whole(host, journal)
+                else:
+                    _settle(host, journal, complete)
+
+
+def prepare_for_push(host: Host) -> None:
+    """Under the lock: what must be settled before live files are compared with a deployment, and no more.
+    What an earlier push has done may still wait to be recorded.
+    """
+    if not host.journals.any():
+        return
+    for journal, complete in list(host.journals.all()):
+        if not complete:
+            journal.discard()
+        elif not journal.header.get("is_whole"):
+            heal(host)
+            return
+        elif not journal.is_applied:
+            _settle_whole(host, journal)
 
 
 def heal_if_free(host: Host) -> None:
@@ -71,6 +97,22 @@ def remove_temporaries(host: Host, journal: Journal) -> bool:
     return was_everywhere
 
 
+def _settle_whole(host: Host, journal: Journal) -> None:
+    """A plan that is done as a whole or not at all: recorded where it was done, else put back."""
+    if journal.is_applied:
+        from pacha.ops.pushed import settle
+
+        settle(host, journal)
+        return
+    from pacha.ops.undo import put_back
+
+    target, left = journal.header["target"], [done for done in put_back(host, journal) if not done.ok]
+    for done in left:
+        host.report.note(f"could not be put back: {show_path(done.step.path)}: {done.reason}")
+    if not left:
+        host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
+
+
 def _settle(host: Host, journal: Journal, complete: bool) -> None:
     if not complete:
         journal.discard()
@@ -79,8 +121,10 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
     if not journal.is_applied:
         remove_temporaries(host, journal)
         if deadline is None:
-            verb, target = journal.header["verb"], journal.header["target"]
+            verb, target = journal.header["verb"], journal.header.get("target", "")
             journal.discard()
+            if "undoes" in journal.header:  # what it undoes is settled by its own journal
+                return
             state = "each file is as it was or as it was to be"
             host.report.note(f"a {verb} to {target} was interrupted: {state}; run it again")
             return

@@ -1,32 +1,41 @@
 """One host as an operation sees it: its configuration, and the adapters through which it reaches the world.
 
 Made by `cli/session` (later by the agent and the server too) and handed to every operation. It holds no
-behaviour: what can be done is in the files named after the verbs.
+behaviour: what can be done is in the files named after the verbs. The adapters that take long to import are
+made when they are first asked for: a push that changes nothing needs none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
-from pacha.core.config import Config
-from pacha.core.rules import Rules
-from pacha.ops.ports import (
-    Archive,
-    ChangeFile,
-    Forgets,
-    Hooks,
-    Identities,
-    Index,
-    Journals,
-    Lock,
-    Secrets,
-    Server,
-    Spool,
-    Store,
-    System,
-    Tree,
-)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from pacha.core.config import Config
+    from pacha.core.rules import Rules
+    from pacha.ops.ports import (
+        Archive,
+        ChangeFile,
+        Deployments,
+        Forgets,
+        Hooks,
+        Identities,
+        Index,
+        Journals,
+        Lock,
+        Preflight,
+        Secrets,
+        Server,
+        Spool,
+        Store,
+        System,
+        Tree,
+        Units,
+    )
 
 
 class Report(Protocol):
@@ -52,9 +61,11 @@ class Past(Protocol):
     """A host's history without the host: all that looking back needs. Every Host is one."""
 
     name: str
-    store: Store
     now_ns: Callable[[], int]
     identities: Identities  # what opens secrets
+
+    @property
+    def store(self) -> Store: ...
 
 
 class NoIdentities:
@@ -80,6 +91,21 @@ class Kept:
         self.identities: Identities = NoIdentities()
 
 
+class Adapters(Protocol):
+    """What makes the adapters that are not always needed; they are closed with whoever made this."""
+
+    def store(self) -> Store: ...
+    def index(self) -> Index: ...
+    def system(self) -> System: ...
+    def archive(self) -> Archive: ...
+    def forgets(self) -> Forgets: ...
+    def units(self) -> Units: ...
+    def preflight(self) -> Preflight: ...
+    def stage(self, files: Mapping[str, bytes]) -> AbstractContextManager[Hooks]: ...
+    def open_store(self, path: bytes) -> Store: ...
+    def server(self, address: str) -> Server: ...
+
+
 class Host:
     """Everything an operation needs; see each type for what it does."""
 
@@ -93,9 +119,6 @@ class Host:
         rules: Rules,
         state: str,
         tree: Tree,
-        system: System,
-        store: Store,
-        index: Index,
         secrets: Secrets,
         identities: Identities,
         hooks: Hooks,
@@ -103,13 +126,12 @@ class Host:
         journals: Journals,
         change_file: ChangeFile,
         rebuild_file: ChangeFile,
-        archive: Archive,
-        forgets: Forgets,
-        open_store: Callable[[bytes], Store],
-        server: Callable[[str], Server],
+        deployments: Deployments,
+        adapters: Adapters,
         new_spool: Callable[[], Spool],
         now_ns: Callable[[], int],
         detach: Callable[[list[str]], None],
+        track: Callable[[list[bytes]], object],
         report: Report,
     ) -> None:
         self.name = name
@@ -119,9 +141,6 @@ class Host:
         self.rules = rules
         self.state = state
         self.tree = tree
-        self.system = system
-        self.store = store
-        self.index = index
         self.secrets = secrets
         self.identities = identities
         self.hooks = hooks
@@ -129,11 +148,54 @@ class Host:
         self.journals = journals
         self.change_file = change_file
         self.rebuild_file = rebuild_file  # how far a rebuild is
-        self.archive = archive
-        self.forgets = forgets
-        self.open_store = open_store  # another store than this host's own
-        self.server = server  # the server at an address
+        self.deployments = deployments
+        self.open_store = adapters.open_store  # another store than this host's own
+        self.server = adapters.server  # the server at an address
+        self.stage = adapters.stage  # hooks of these files, for as long as they are run
+        self._adapters = adapters
         self.new_spool = new_spool
         self.now_ns = now_ns
         self.detach = detach
+        self.track = track  # writes new watches into the configuration, in force from then on
         self.report = report
+
+    def within(self, tree: Tree) -> Host:
+        """The same host with another view of its live files."""
+        other = copy(self)
+        other.tree = tree
+        return other
+
+    @cached_property
+    def system(self) -> System:
+        """The system below the root, and its package managers."""
+        return self._adapters.system()
+
+    @cached_property
+    def store(self) -> Store:
+        """The history of this host."""
+        return self._adapters.store()
+
+    @cached_property
+    def index(self) -> Index:
+        """What each entry looked like when it was last captured."""
+        return self._adapters.index()
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Stores that were replaced."""
+        return self._adapters.archive()
+
+    @cached_property
+    def forgets(self) -> Forgets:
+        """What servers are asked to forget."""
+        return self._adapters.forgets()
+
+    @cached_property
+    def units(self) -> Units:
+        """The services of the system."""
+        return self._adapters.units()
+
+    @cached_property
+    def preflight(self) -> Preflight:
+        """Where a plan can be tried."""
+        return self._adapters.preflight()

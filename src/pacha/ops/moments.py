@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pacha.core.errors import Busy, ConfigError, HookFailed, PachaError, UsageError
-from pacha.ops.host import Host
+
+if TYPE_CHECKING:
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Hooks
 
 
 class Ran(NamedTuple):
@@ -32,12 +35,14 @@ def run_hooks(
     revision: str | None,
     stop: bool = False,
     more: Callable[[], Mapping[str, Any]] | None = None,
+    hooks: Hooks | None = None,
 ) -> list[Ran]:
     """Run the hooks of a moment, their output streamed to whoever asked; `stop` at the first that fails.
 
-    `more` adds to the payload what is worth finding out only where there is a hook.
+    They are the host's own, unless `hooks` are others. `more` adds to the payload what is worth finding out
+    only where there is a hook.
     """
-    results = host.hooks.run(
+    results = (hooks or host.hooks).run(
         moment,
         {"host": host.name, **payload},
         event=moment,

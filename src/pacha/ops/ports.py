@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pacha.core.asked import Asked
+from pacha.core.deployed import Deployed
 from pacha.core.entry import Entry
 from pacha.core.facts import Facts, Package
 from pacha.core.line import Acknowledged, Known
@@ -280,6 +281,7 @@ class Lock(_Context, Protocol):
     """Pacha's own lock on the state folder; may be entered again by its holder."""
 
     def briefly(self) -> Self: ...
+    def be_known_as(self, verb: str) -> None: ...
 
 
 class Spool(Protocol):
@@ -288,6 +290,26 @@ class Spool(Protocol):
     def put(self, data: bytes) -> Blob: ...
     def get(self, blob: Blob) -> bytes: ...
     def close(self) -> None: ...
+
+
+class Deployments(Protocol):
+    """What was deployed last."""
+
+    def all(self) -> list[Deployed]: ...
+    def put(self, deployed: Deployed) -> None: ...
+
+
+class Units(Protocol):
+    """The services of the system."""
+
+    def run(self, action: str, name: str, line: Line) -> int: ...
+    def reread(self, line: Line) -> None: ...
+
+
+class Preflight(Protocol):
+    """A place where a plan is laid over the live tree for nobody but us."""
+
+    def laid(self, directories: Sequence[bytes]) -> AbstractContextManager[tuple[Tree, Journals]]: ...
 
 
 class Forgets(Protocol):
@@ -311,6 +333,7 @@ class Journal(Protocol):
 
     header: dict[str, Any]
     is_applied: bool
+    outcome: dict[str, Any]
     steps: list[Recorded]
 
     @property
@@ -318,7 +341,7 @@ class Journal(Protocol):
     def put(self, data: bytes) -> Blob: ...
     def get(self, blob: Blob) -> bytes: ...
     def arm(self, header: dict[str, Any], steps: Iterable[Recorded], deadline_ns: int | None) -> None: ...
-    def mark_applied(self) -> None: ...
+    def mark_applied(self, outcome: Mapping[str, Any] | None = None, *, durably: bool = False) -> None: ...
     @property
     def deadline_ns(self) -> int | None: ...
     def discard(self) -> None: ...

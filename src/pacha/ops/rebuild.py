@@ -26,9 +26,8 @@ from pacha.core.rules import Rules
 from pacha.core.shown import printable
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
-from pacha.ops.confirm import new_id
 from pacha.ops.fetch import check_line
-from pacha.ops.heal import finish, heal
+from pacha.ops.heal import finish, heal, new_id
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks

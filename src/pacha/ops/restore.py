@@ -256,14 +256,6 @@ def stored_contents(
         yield next(found) if step.path in stored else None
 
 
-def step_objects(results: Sequence[Done]) -> list[dict[str, Any]]:
-    """`[{action, path, ok, reason}]` of the contract."""
-    return [
-        {"action": d.step.action, **path_object(d.step.path), "ok": d.ok, "reason": d.reason or d.step.reason}
-        for d in results
-    ]
-
-
 def planned_objects(planned: Planned) -> list[dict[str, Any]]:
     """The same of a plan that was not done."""
     return [

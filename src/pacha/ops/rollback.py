@@ -22,8 +22,8 @@ from pacha.core.rules import Rules
 from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
-from pacha.ops.confirm import new_id, undo
-from pacha.ops.heal import finish, heal
+from pacha.ops.confirm import undo
+from pacha.ops.heal import finish, heal, new_id
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks

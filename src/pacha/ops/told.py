@@ -7,14 +7,17 @@ instead of `path`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pacha.core.changes import Change
 from pacha.core.line import Acknowledged
 from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
 from pacha.core.tracked import Skipped
+
+if TYPE_CHECKING:
+    from pacha.ops.apply import Done
 
 
 def path_object(path: bytes) -> dict[str, Any]:
@@ -35,6 +38,14 @@ def change_objects(changes: Iterable[Change]) -> list[dict[str, Any]]:
 def skipped_objects(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
     """`[{path, reason, failed}]`."""
     return [{**path_object(item.path), "reason": item.reason, "failed": item.failed} for item in skipped]
+
+
+def step_objects(results: Sequence[Done]) -> list[dict[str, Any]]:
+    """`[{action, path, ok, reason}]` of the contract."""
+    return [
+        {"action": d.step.action, **path_object(d.step.path), "ok": d.ok, "reason": d.reason or d.step.reason}
+        for d in results
+    ]
 
 
 def last_object(revision: Revision) -> dict[str, Any]:

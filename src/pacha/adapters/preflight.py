@@ -1,0 +1,112 @@
+"""A place to try a plan in: the live tree with a layer over it that nobody else sees.
+
+Called by `ops/receive` through the host. The process enters a mount namespace of its own; over each
+directory that is to change lies an overlay (overlayfs, mount_namespaces(7)) whose upper layer is in memory,
+and what was mounted below is bound back. What runs inside sees one whole tree, the new over the old; what is
+written there is gone when the process has left. It must not decide what is written, or what a failure means:
+that the kernel or a file system cannot do it is Unavailable, with the reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pacha.adapters.files.tree import Tree
+from pacha.adapters.journal import Journals
+from pacha.adapters.mounts import mount_points
+from pacha.core.errors import Unavailable
+from pacha.core.names import is_below
+
+_CLONE_NEWNS = 0x20000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+_HERE = "/proc/self/ns/mnt"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Preflight:
+    """Where plans of one root are tried; `folder`, in the state folder, is where the upper layers are."""
+
+    def __init__(self, root: bytes, folder: str) -> None:
+        self._root = root
+        self._folder = folder
+
+    @contextmanager
+    def laid(self, directories: Sequence[bytes]) -> Iterator[tuple[Tree, Journals]]:
+        """The tree with a layer over these directories, none below another, and a place for journals.
+
+        Everything that this process does by path happens there until it has left. Raise Unavailable where it
+        cannot be done; then nothing has changed.
+        """
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _check(_libc.unshare(_CLONE_NEWNS), "a mount namespace of its own")
+            try:
+                yield self._enter(directories)
+            finally:
+                self._leave(home)
+        finally:
+            os.close(home)
+
+    def _enter(self, directories: Sequence[bytes]) -> tuple[Tree, Journals]:
+        _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+        _mount("tmpfs", self._folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+        before = Tree(self._root)
+        points = mount_points()
+        top = os.path.realpath(self._root).rstrip(b"/")
+        for number, directory in enumerate(directories):
+            place = top + directory.rstrip(b"/")
+            if place == b"":
+                raise Unavailable("an entry of / itself is to change, over which nothing can be laid")
+            with before.directory(directory) as live:
+                below = [point for point in points if point != place and is_below(point, place)]
+                self._lay(number, live.descriptor, live.stat, place, below)
+        os.close(before.root_descriptor)
+        journal = os.path.join(self._folder, "journal")
+        return Tree(self._root), Journals(journal)
+
+    def _lay(
+        self, number: int, lower: int, status: os.stat_result, place: bytes, below: Sequence[bytes]
+    ) -> None:
+        """One overlay, with what was mounted below it bound back."""
+        upper, work = (os.path.join(self._folder, f"{kind}{number}") for kind in ("upper", "work"))
+        os.mkdir(upper)
+        os.mkdir(work)
+        os.chown(upper, status.st_uid, status.st_gid)
+        os.chmod(upper, status.st_mode & 0o7777)
+        kept = [os.open(point, os.O_PATH | os.O_CLOEXEC) for point in below]
+        try:
+            # By descriptor: no name in it needs escaping, and nobody can put another directory there.
+            _mount(
+                "overlay",
+                place,
+                "overlay",
+                0,
+                f"lowerdir=/proc/self/fd/{lower},upperdir={upper},workdir={work}",
+            )
+            for point, descriptor in zip(below, kept, strict=True):
+                _mount(f"/proc/self/fd/{descriptor}", point, "", _MS_BIND)
+        finally:
+            for descriptor in kept:
+                os.close(descriptor)
+
+    @staticmethod
+    def _leave(home: int) -> None:
+        """Back to where everybody else is; a process that cannot go back must do nothing more."""
+        if _libc.setns(home, _CLONE_NEWNS) != 0:
+            os._exit(70)
+
+
+def _mount(source: str, target: str | bytes, kind: str, flags: int, options: str = "") -> None:
+    path = target if isinstance(target, bytes) else target.encode()
+    done = _libc.mount(source.encode(), path, kind.encode(), ctypes.c_ulong(flags), options.encode())
+    _check(done, f"{kind or 'a mount'} at {os.fsdecode(path)}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise Unavailable(f"{what}: {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,177 @@
+"""`pacha receive`: take a deployment from standard input and make it live. A forced command, or what `pacha
+push` asks a host for; not for people.
+
+What happens is said line by line on standard output, as JSON; the last line is the outcome. Whoever listens
+may be gone: what was begun is finished all the same. Start-up counts here, once for each host of a push:
+nothing is imported that the push at hand does not need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, cast
+
+from pacha.cli.session import Session
+from pacha.core.errors import Busy, Interrupted, PachaError
+from pacha.core.parcel import Parcel
+from pacha.core.parcel_contents import unpack
+from pacha.core.parcel_line import LINE_AT_MOST, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BufferedReader
+
+    from pacha.ops.receive import Receiving
+
+_FORMAT = 1
+_PAUSE = 1.0  # seconds until what was pushed is recorded: the next push shall not have to wait for that
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the verb's own words."""
+    parser.add_argument("--record", action="store_true", help=SUPPRESS)  # what a push leaves behind
+
+
+class Answer:
+    """What the pusher is told, line by line; the `Report` of the operation."""
+
+    def __init__(self) -> None:
+        self._phase = "verify"
+        self._is_heard = True
+
+    def say(self, values: dict[str, Any]) -> None:
+        """One line; nothing where nobody listens any more."""
+        if not self._is_heard:
+            return
+        line = memoryview(json.dumps({"phase": self._phase, **values}).encode() + b"\n")
+        try:
+            while line:
+                line = line[os.write(1, line) :]
+        except OSError:
+            self._is_heard = False
+
+    def phase(self, name: str) -> None:
+        """A phase begins."""
+        self._phase = name
+        self.say({})
+
+    def note(self, text: str) -> None:
+        """A sentence for the person."""
+        self.say({"note": text})
+
+    def tool_output(self, line: bytes) -> None:
+        """A line of a package manager, or of what manages services."""
+        self.say({"line": line.decode("utf-8", "replace")})
+
+    def hook_output(self, hook: str, line: bytes) -> None:
+        """A line that a hook printed."""
+        self.say({"hook": f"{self._phase}/{hook}", "line": line.decode("utf-8", "replace")})
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Phases are enough."""
+
+    def finish(self) -> None:
+        """There is no bar to take away."""
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Receive, and answer; the exit code."""
+    if options.record:
+        return _record(session)
+    answer = Answer()
+    session.report = answer  # type: ignore[assignment]
+    outcome: dict[str, Any] = {}
+    error: PachaError | None = None
+    is_recorded_by_us = False
+    try:
+        answer.phase("verify")
+        stream = cast("BufferedReader", sys.stdin.buffer)
+        parcel = parse(stream.readline(LINE_AT_MOST + 1))
+        outcome["deployment"] = parcel.deployment.name
+        is_recorded_by_us = _receive(session, parcel, stream.read1, outcome)
+    except PachaError as problem:
+        error = problem
+    except OSError as problem:
+        error = _explained(problem)
+    except KeyboardInterrupt:
+        error = Interrupted()
+    code = error.exit_code if error is not None else 0
+    if error is not None:
+        outcome["error"] = {"kind": error.kind, "message": str(error), "hint": error.hint}
+    answer.say({**outcome, "phase": "done", "version": _FORMAT, "ok": error is None, "exit": code})
+    if is_recorded_by_us:
+        session.detach(["receive", "--record"])
+    return code
+
+
+def _record(session: Session) -> int:
+    """Write the pushes of this host into its history, and send that, while there is nothing better to do.
+
+    Whoever has the lock by then sees to it: every command does, and another push leaves a process like this.
+    """
+    from pacha.adapters.priority import be_idle
+
+    be_idle()
+    time.sleep(_PAUSE)
+    from pacha.cli.sent import send
+    from pacha.ops.heal import heal
+    from pacha.ops.tip import tip_of
+
+    try:
+        with session.host.lock.briefly():
+            heal(session.host)
+            tip_of(session.host)
+    except Busy:
+        return 0
+    send(session)
+    return 0
+
+
+def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], outcome: dict[str, Any]) -> bool:
+    """Do it; `outcome` gets what has happened, whatever is raised. Whether a process of ours is to record it,
+    as no agent will.
+    """
+    from pacha.ops.receive import Receiving
+
+    host = session.host
+    outcome["host"] = host.name
+    host.lock.be_known_as(f"receive: {parcel.deployment.name}, pushed by {parcel.wishes.by or 'unknown'}")
+    spool = session.closing(host.new_spool())
+    contents = {digest: spool.put(data) for digest, data in unpack(parcel, read)}
+    work = Receiving(host, parcel, contents, spool)
+    try:
+        work.run()
+    except BaseException:
+        outcome["step"] = work.phase
+        raise
+    finally:
+        outcome.update(_outcome(work))
+    return work.is_applied and not (work.is_watched and session.has_agent)
+
+
+def _outcome(work: Receiving) -> dict[str, Any]:
+    """The result's fields of the contract."""
+    from pacha.ops.told import path_object, step_objects
+
+    return {
+        "revision": None,
+        "steps": step_objects(work.results),
+        "hooks": [{"name": ran.name, "exit": ran.exit, "output": ran.output} for ran in work.hooks],
+        "packages": work.packages,
+        "services": [service._asdict() for service in work.services],
+        "preflight": work.preflight,
+        "edited": [path_object(step.path) for step in work.planned.edited],
+        "diffs": work.diffs,
+        "reverted": work.is_reverted,
+        "seconds": round(work.seconds, 3),
+    }
+
+
+def _explained(problem: OSError) -> PachaError:
+    from pacha.cli.main import explained
+
+    return explained(problem)

@@ -1,0 +1,362 @@
+"""Receive: make this host what a deployment says, all of it or nothing.
+
+Called by the verb, with a parcel whose every form and content was checked. Under the lock: plan → what
+somebody changed by hand is refused, or forced → `pre-push` hooks → packages → `check` hooks on the new tree
+before it is live → journal, live → services → `post-push` hooks → done, when the journal says so on the disk.
+Whatever fails after the first live file was touched is undone by the images in the journal. The history is
+written afterwards (`ops/pushed`): here no index is opened and no Mercurial started. It asks nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pacha.core.deployed import Deployed, render
+from pacha.core.errors import Busy, Edited, Failed, HookFailed, NoSpace, PachaError, Unavailable
+from pacha.core.names import outermost, split
+from pacha.core.parcel import Parcel, canonical
+from pacha.core.plan import Step
+from pacha.core.shown import shown
+from pacha.ops.apply import Apply, Done
+from pacha.ops.heal import new_id, prepare_for_push
+from pacha.ops.moments import Ran, run_hooks
+from pacha.ops.receive_plan import Planned, concerned, plan_deployment
+from pacha.ops.told import step_objects
+
+if TYPE_CHECKING:
+    from pacha.core.tracked import Blob
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Hooks, Journal, Spool
+
+_NEXT = "mend it and push again"
+
+
+class Service(NamedTuple):
+    """What was done with a service."""
+
+    name: str
+    action: str
+    ok: bool
+
+
+class Receiving:
+    """One push being received; what has happened so far is in the attributes, whatever `run` raises."""
+
+    def __init__(self, host: Host, parcel: Parcel, contents: Mapping[str, Blob], spool: Spool) -> None:
+        self._host = host
+        self._parcel = parcel
+        self._deployment = parcel.deployment
+        self._contents = contents
+        self._spool = spool
+        self._started = time.monotonic()
+        self._theirs: Hooks | None = None
+        self.planned = Planned([], {}, [])
+        self.phase = "plan"
+        self.results: list[Done] = []
+        self.hooks: list[Ran] = []
+        self.packages: list[str] = []
+        self.services: list[Service] = []
+        self.preflight = "none"
+        self.is_reverted = False
+        self.is_applied = False  # something was changed, and is to be recorded
+        self.diffs: list[dict[str, Any]] = []
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether all that was changed lies where a running agent sees it."""
+        return all(self._host.rules.watch_of(step.path) is not None for step in self.planned.steps)
+
+    @property
+    def seconds(self) -> float:
+        """Since the parcel was there."""
+        return time.monotonic() - self._started
+
+    def run(self) -> None:
+        """Do it. Raise Refused, Edited, HookFailed or another PachaError where the host stays, or is again,
+        as it was.
+        """
+        with self._host.lock, ExitStack() as stack:
+            prepare_for_push(self._host)
+            self._enter("plan")
+            missing = self._missing()
+            self._plan()
+            wishes = self._parcel.wishes
+            if wishes.dry_run or wishes.diff:
+                self.diffs = self._diffs(self.planned.steps)
+            if wishes.dry_run:
+                self.results = [Done(step, True, step.reason) for step in self.planned.steps]
+                self.packages = missing
+                return
+            if not self.planned.steps and not missing and self._is_as_deployed():
+                return
+            self._refuse_edited()
+            files = {
+                f"{hook.moment}/{hook.name}": self._content(hook.sha256) for hook in self._deployment.hooks
+            }
+            self._theirs = stack.enter_context(self._host.stage(files))
+            try:
+                self._make_live(missing)
+            except Busy:
+                raise
+            except (PachaError, OSError) as problem:
+                self._tell_of_failure(problem)
+                raise
+
+    # -- before ----------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        self.planned = plan_deployment(self._host, self._deployment)
+
+    def _refuse_edited(self) -> None:
+        if self.planned.edited and not self._parcel.wishes.force:
+            self.diffs = self._diffs(self.planned.edited)
+            first, count = shown(self.planned.edited[0].path), len(self.planned.edited)
+            more = f" and {count - 1} more" if count > 1 else ""
+            raise Edited(
+                f"{first}{more} was changed on the host since it was deployed",
+                hint="take the change over into the deployment, or --force overwrites it",
+            )
+
+    def _diffs(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        from pacha.ops.receive_diff import diffs
+
+        digests = self._digests
+        return diffs(self._host, steps, lambda path: self._content(digests[path]))
+
+    def _missing(self) -> list[str]:
+        if not self._deployment.packages:
+            return []
+        present = self._host.system.present()
+        return [name for name in self._deployment.packages if name.encode() not in present]
+
+    def _is_as_deployed(self) -> bool:
+        """Whether this very deployment was the last of its name: then its hooks have run."""
+        last = (self._deployment.name, self._digest)
+        return any((one.deployment, one.digest) == last for one in self._host.deployments.all())
+
+    @property
+    def _digest(self) -> str:
+        """Of everything that takes effect: the revision is words."""
+        return hashlib.sha256(canonical(self._deployment._replace(revision=""))).hexdigest()
+
+    # -- doing -----------------------------------------------------------------------------------------
+
+    def _make_live(self, missing: Sequence[str]) -> None:
+        has_run = self._moment("pre-push", "nothing was changed")
+        if missing:
+            self._install(missing)
+        if has_run or missing:  # they may have changed what was seen
+            self._plan()
+            self._refuse_edited()
+        self._try_before()
+        if not self.planned.steps:
+            self._tend_services()
+            self._moment("post-push", "no file was changed")
+            self._host.deployments.put(self._record())
+            return
+        self._enter("live")
+        journal = self._host.journals.new(new_id(self._host))
+        work = Apply(self._host, journal, self.planned.steps, is_whole=True)
+        try:
+            work.prepare(self._header(journal.id), self._images, None)
+            if work.failed is not None:
+                raise _not_done(work.failed, "nothing was changed")
+        except BaseException:
+            journal.discard()
+            raise
+        try:
+            self.results = work.run()
+            if work.failed is not None:
+                raise _not_done(work.failed, "everything was put back")
+            self._tend_services()
+            if self.preflight not in ("done", "none"):
+                self._moment("check", "everything was put back")
+            self._moment("post-push", "everything was put back")
+            journal.mark_applied({"hooks": [ran._asdict() for ran in self.hooks]}, durably=True)
+        except BaseException:
+            failed_in = self.phase
+            self._undo(journal)
+            self.phase = failed_in
+            raise
+        self.is_applied = True
+        self._host.deployments.put(self._record())
+
+    def _header(self, identity: str) -> dict[str, Any]:
+        deployment, by = self._deployment, self._parcel.wishes.by
+        revision = f" {deployment.revision}" if deployment.revision else ""
+        return {
+            "id": identity, "verb": "push", "host": self._host.name, "target": f"{deployment.name}{revision}",
+            "is_whole": True, "author": by or self._host.author, "deployed": render(self._record()).decode(),
+        }  # fmt: skip
+
+    def _record(self) -> Deployed:
+        deployment = self._deployment
+        return Deployed(
+            deployment.name, deployment.revision, self._parcel.wishes.by, self._host.now_ns(), self._digest,
+            self.planned.desired,
+        )  # fmt: skip
+
+    def _images(self, steps: Sequence[Step]) -> Iterator[bytes | None]:
+        digests = self._digests
+        for step in steps:
+            yield self._content(digests[step.path])
+
+    @property
+    def _digests(self) -> dict[bytes, str]:
+        return {item.path: item.sha256 for item in self._deployment.items}
+
+    def _content(self, digest: str) -> bytes:
+        return self._spool.get(self._contents[digest])
+
+    def _install(self, missing: Sequence[str]) -> None:
+        self._enter("packages")
+        system, line = self._host.system, self._host.report.tool_output
+        if not system.family():
+            raise Failed("there is no package manager here that Pacha knows", hint="install them otherwise")
+        wishes = [(name.encode(), None) for name in missing]
+        if system.install(wishes, line) != 0:
+            system.refresh(line)  # what the repositories have may have moved on
+            system.install(wishes, line)
+        left = self._missing()
+        self.packages = [name for name in missing if name not in left]
+        if left:
+            raise Failed(f"not installed: {', '.join(left)}", hint="what the package manager said is above")
+
+    def _try_before(self) -> None:
+        """Run the `check` hooks on the new tree, before anybody else sees it."""
+        if not self._has_hooks("check"):
+            return
+        try:
+            if not self.planned.steps:
+                self._moment("check", "nothing was changed")
+                self.preflight = "done"
+                return
+            with self._host.preflight.laid(_directories(self._host, self.planned.steps)) as (tree, journals):
+                self._lay(tree, journals)
+                self.preflight = "done"
+                self._moment("check", "nothing was changed")
+        except Unavailable as problem:
+            if self._host.config.push_preflight == "require":
+                raise Unavailable(
+                    f"the new files cannot be checked before they are live: {problem}",
+                    hint='with preflight = "try" in [push] they are checked afterwards, and undone',
+                ) from problem
+            self.preflight = str(problem)
+            self._host.report.note(f"checked after going live: {problem}")
+
+    def _lay(self, tree: Any, journals: Any) -> None:
+        """Make the plan's files in the layer, by the one writer that there is."""
+        inside = self._host.within(tree)
+        journal = journals.new("preflight")
+        work = Apply(inside, journal, self.planned.steps, is_whole=True)
+        work.prepare({"id": journal.id, "verb": "push"}, self._images, None)
+        if work.failed is None:
+            work.run()
+        if work.failed is not None:
+            raise Unavailable(f"{shown(work.failed.step.path)} over the live tree: {work.failed.reason}")
+
+    def _tend_services(self) -> None:
+        """Restart and reload what has to do with a path that changed."""
+        changed = [step.path for step in self.planned.steps]
+        restart = [unit.name for unit in self._deployment.restart if concerned(unit, changed)]
+        reload = [unit.name for unit in self._deployment.reload if concerned(unit, changed)]
+        wanted = [("restart", name) for name in dict.fromkeys(restart)]
+        wanted += [("reload", name) for name in dict.fromkeys(reload) if name not in restart]
+        if not wanted and not self.packages:
+            return
+        self._enter("services")
+        units, line = self._host.units, self._host.report.tool_output
+        units.reread(line)
+        if self.packages:
+            self._host.system.settle(False, line)
+        for action, name in wanted:
+            is_done = units.run(action, name, line) == 0
+            self.services.append(Service(name, action, is_done))
+            if not is_done:
+                raise Failed(
+                    f"the service {name} could not be {action}ed; everything was put back", hint=_NEXT
+                )
+
+    # -- failing ---------------------------------------------------------------------------------------
+
+    def _undo(self, journal: Journal) -> None:
+        """Files and services as they were; what cannot be put back is said, and tried again by the next
+        command.
+        """
+        from pacha.ops.undo import put_back
+
+        self._enter("undo")
+        left = [done for done in put_back(self._host, journal) if not done.ok]
+        for done in left:
+            self._host.report.note(f"could not be put back: {shown(done.step.path)}: {done.reason}")
+        self.is_reverted = not left
+        if not left:
+            self.results = []
+        units, line = self._host.units, self._host.report.tool_output
+        if self.services:
+            units.reread(line)
+        for service in self.services:
+            if units.run(service.action, service.name, line) != 0:
+                self._host.report.note(f"the service {service.name} could not be {service.action}ed again")
+        if self.packages:
+            self._host.report.note(f"the packages stay: {', '.join(self.packages)}")
+
+    def _tell_of_failure(self, problem: BaseException) -> None:
+        failed_in = self.phase
+        error = {"kind": getattr(problem, "kind", "failed"), "message": str(problem)}
+        self._moment("on-failure", "", {"operation": "push", "phase": failed_in, "error": error})
+        self.phase = failed_in
+
+    # -- hooks -----------------------------------------------------------------------------------------
+
+    def _has_hooks(self, moment: str) -> bool:
+        return bool(self._host.hooks.names(moment) or (self._theirs and self._theirs.names(moment)))
+
+    def _moment(self, moment: str, outcome: str, more: Mapping[str, Any] | None = None) -> bool:
+        """Run the host's own hooks of a moment, then those of the deployment; whether there were any."""
+        if not self._has_hooks(moment):
+            return False
+        self._enter(moment)
+        told = {
+            "deployment": self._deployment.name, "revision": self._deployment.revision,
+            "by": self._parcel.wishes.by, **(more or {}),
+        }  # fmt: skip
+
+        def steps() -> dict[str, Any]:
+            return {"steps": step_objects([Done(step, True, "") for step in self.planned.steps])}
+
+        for hooks in (self._host.hooks, self._theirs):
+            ran = run_hooks(self._host, moment, told, revision=None, stop=True, more=steps, hooks=hooks)
+            self.hooks += ran
+            if outcome and ran and ran[-1].exit != 0:
+                raise HookFailed(
+                    f"the hook {ran[-1].name} failed (exit {ran[-1].exit}); {outcome}", hint=_NEXT
+                )
+        return True
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        self._host.report.phase(phase)
+
+
+def _not_done(done: Done, outcome: str) -> PachaError:
+    words = f"{shown(done.step.path)}: {done.reason}; {outcome}"
+    if done.reason in (os.strerror(28), os.strerror(122)):
+        return NoSpace(words, hint="free some space and push again")
+    return Failed(words, hint=_NEXT)
+
+
+def _directories(host: Host, steps: Sequence[Step]) -> list[bytes]:
+    """The directories over which a layer must lie so that the steps can be done in it."""
+    found = set()
+    for step in steps:
+        directory = split(step.path)[0]
+        while not host.tree.is_directory(directory):
+            directory = split(directory)[0]
+        found.add(directory)
+    return outermost(found)

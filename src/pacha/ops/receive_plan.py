@@ -1,0 +1,165 @@
+"""From a deployment to a plan: what of the live files is not as it says, and who else has changed them.
+
+Called by `ops/receive`, before anything is touched and again after whatever may have changed what was seen.
+It reads, through the tree, exactly the paths that the deployment names: no scan, no index, no store. What a
+deployment says nothing about (times, access lists, attributes of a file that is there) stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pacha.core.deployed import facet, last_written
+from pacha.core.entry import DIRECTORY, FILE, Entry
+from pacha.core.errors import Refused
+from pacha.core.names import ancestors, is_below
+from pacha.core.parcel import Deployment, Item, Unit
+from pacha.core.patterns import Ignore
+from pacha.core.plan import METADATA, Step, build
+from pacha.core.shown import shown
+from pacha.ops.look import Look
+from pacha.ops.secrets import alike, sealed_entry
+
+if TYPE_CHECKING:
+    from pacha.ops.host import Host
+
+# Attributes that vouch for a content: they do not go over to another.
+_OF_THE_CONTENT = (b"security.capability", b"security.ima")
+_NOBODY, _LARGEST_ACCOUNT = -1, 0xFFFFFFFF
+
+
+class Planned(NamedTuple):
+    """The steps; `desired` is what each path shall be, `edited` what somebody has changed since it was
+    deployed and the steps would overwrite.
+    """
+
+    steps: list[Step]
+    desired: dict[bytes, Entry | None]
+    edited: list[Step]
+
+
+def plan_deployment(host: Host, deployment: Deployment) -> Planned:
+    """The plan; raise Refused where a part of it cannot be done: then nothing of it is."""
+    _check_places(host, deployment)
+    look = Look(host)
+    desired: dict[bytes, Entry | None] = {}
+    kinds = {item.path: item.kind for item in deployment.items}
+    for item in deployment.items:
+        for above in ancestors(item.path)[1:]:
+            if above not in kinds and above not in desired and not look.is_there(above):
+                desired[above] = _owned(host, Entry(DIRECTORY, 0o755, 0, b"", 0, b""), "", "")
+    for item in deployment.items:
+        desired[item.path] = _desired(host, item, look.at(item.path))
+    for path in deployment.absent:
+        if not all(look.is_there(above) for above in ancestors(path)[1:]):
+            continue
+        desired.update((below, None) for below in look.all_below(path))
+    wanted = {path: entry for path, entry in desired.items() if entry is not None}
+    steps = build(look.entries, wanted, lambda path, _entry: path in desired)
+    for step in steps:
+        _check_step(look, step)
+    named = {path: desired.get(path) for path in (*kinds, *deployment.absent)}
+    return Planned(steps, named, _edited(host, steps))
+
+
+def _edited(host: Host, steps: Iterable[Step]) -> list[Step]:
+    """The steps on what is no longer as Pacha last wrote it."""
+    written = last_written(host.deployments.all())
+    found = []
+    for step in steps:
+        if step.path in written:
+            before, last = step.before, written[step.path]
+            if before is not None and last is not None:
+                before, last = alike(host, step.path, before, last)
+            if facet(before) != facet(last):
+                found.append(step)
+    return found
+
+
+# -- what shall be -------------------------------------------------------------------------------------------
+
+
+def _desired(host: Host, item: Item, live: Entry | None) -> Entry:
+    """The entry of an item; of a live one of the same kind, what the item does not speak of stays."""
+    entry = Entry(item.kind, item.mode, 0, b"", 0, b"")
+    if item.kind == FILE:
+        entry = entry._replace(sha256=item.sha256.encode())
+        if host.secrets.named.covers(item.path):
+            entry = sealed_entry(host, item.path, entry)
+    elif item.kind != DIRECTORY:
+        entry = entry._replace(target=item.target)
+    entry = _owned(host, entry, item.user, item.group)
+    if live is None or live.kind != item.kind:
+        return entry if item.kind == DIRECTORY else entry._replace(mtime=host.now_ns())
+    is_same = live.same_content(entry)
+    xattrs = tuple(pair for pair in live.xattrs if is_same or pair[0] not in _OF_THE_CONTENT)
+    entry = entry._replace(acl=live.acl, default_acl=live.default_acl, xattrs=xattrs, flags=live.flags)
+    if is_same:
+        return entry._replace(mtime=live.mtime, holes=live.holes, unstable=live.unstable)
+    return entry._replace(mtime=host.now_ns())
+
+
+def _owned(host: Host, entry: Entry, user: str, group: str) -> Entry:
+    """The entry with its owners as this host numbers them; Refused for one that it has not."""
+    accounts, is_root = host.tree.accounts, os.geteuid() == 0
+    uid = _number(user, os.geteuid(), accounts.user_number, "user") if user or not is_root else 0
+    gid = _number(group, os.getegid(), accounts.group_number, "group") if group or not is_root else 0
+    return entry._replace(uid=uid, user=accounts.user(uid), gid=gid, group=accounts.group(gid))
+
+
+def _number(name: str, own: int, ask: Callable[[bytes, int], int], word: str) -> int:
+    if not name:
+        return own
+    if name == "root":
+        return 0
+    found = ask(name.encode(), _NOBODY)
+    if found == _NOBODY and name.isascii() and name.isdigit():
+        found = int(name)
+    if not 0 <= found < _LARGEST_ACCOUNT:
+        raise Refused(f"there is no {word} {name} here", hint="have a package or a pre-push hook make it")
+    return found
+
+
+# -- what cannot be ------------------------------------------------------------------------------------------
+
+
+def _check_places(host: Host, deployment: Deployment) -> None:
+    """Refuse what is Pacha's own: its state, and who may sign for this host."""
+    own = dict.fromkeys(host.rules.excluded, "Pacha's own state")
+    if host.config.push_allowed_signers is not None:
+        own[host.config.push_allowed_signers] = "who may sign for this host"
+    paths = [(item.path, item.kind == DIRECTORY) for item in deployment.items]
+    for path, is_kept in [*paths, *((path, False) for path in deployment.absent)]:
+        for place, words in own.items():
+            if is_below(path, place) or (is_below(place, path) and not is_kept):
+                raise Refused(f"{shown(path)} is not delivered: {shown(place)} is {words}")
+
+
+def _check_step(look: Look, step: Step) -> None:
+    """Refuse what `ops/apply` would refuse, before anything is done."""
+    before = step.before
+    if before is None:
+        return
+    name = shown(step.path)
+    if before.flags:
+        words = f"chattr -{before.flags.decode()} {name}"
+        raise Refused(f"{name} must not be changed: it is immutable or append-only", hint=words)
+    if before.size is not None and step.action != METADATA:
+        raise Refused(f"the present content of {name} is larger than max_file_size and would be lost",
+                      hint="move it away first")  # fmt: skip
+    is_in_the_way = before.kind == DIRECTORY and step.after is not None and step.after.kind != DIRECTORY
+    if is_in_the_way and not look.is_empty(step.path):
+        raise Refused(f"{name} is a directory that is not empty", hint="name it in absent first")
+
+
+# -- what follows --------------------------------------------------------------------------------------------
+
+
+def concerned(unit: Unit, changed: Sequence[bytes]) -> bool:
+    """Whether a service has to do with what changed."""
+    if not unit.paths:
+        return bool(changed)
+    patterns = Ignore(unit.paths, built_in=False)
+    return any(patterns.matches(path) for path in changed)

@@ -1,0 +1,69 @@
+"""Undo by the images of a journal: put live files back as they were before a plan, whatever has become of the
+store.
+
+Called by `ops/receive` where a push fails, and by `ops/heal` where one was cut off. It needs neither index
+nor Mercurial, but where somebody has changed meanwhile what is about to be put back: that goes into the
+history first. It runs no hooks and restarts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pacha.core.deployed import facet
+from pacha.core.entry import Entry
+from pacha.core.plan import Step, build
+from pacha.ops.apply import Apply, Done
+from pacha.ops.heal import new_id, remove_temporaries
+from pacha.ops.look import Look
+
+if TYPE_CHECKING:
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Journal
+
+
+def put_back(host: Host, journal: Journal) -> list[Done]:
+    """Make each path of the journal's plan what it was before; the journal goes where all of them are.
+
+    Under the lock. Killed anywhere, the journal is still there, and the same again finishes it.
+    """
+    remove_temporaries(host, journal)
+    look = Look(host)
+    before = {step.path: step.before for step in journal.steps if step.before is not None}
+    touched = {step.path for step in journal.steps}
+    for path in touched:
+        look.at(path)
+    _keep_what_is_neither(host, journal, look.entries)
+    steps = build(look.entries, before, lambda path, _entry: path in touched)
+    images = {step.path: step.before_data for step in journal.steps}
+
+    def contents(wanted: Sequence[Step]) -> Iterator[bytes | None]:
+        for step in wanted:
+            blob = images.get(step.path)
+            yield journal.get(blob) if blob is not None else None
+
+    results: list[Done] = []
+    if steps:
+        again = host.journals.new(f"{journal.id}u{new_id(host)}")
+        work = Apply(host, again, steps)
+        header: dict[str, object] = {"id": again.id, "verb": "undo", "host": host.name, "undoes": journal.id}
+        work.prepare(header, contents, None)
+        results = work.run()
+        again.discard()
+    if all(done.ok for done in results):
+        journal.discard()
+    return results
+
+
+def _keep_what_is_neither(host: Host, journal: Journal, live: dict[bytes, Entry]) -> None:
+    """Record what is neither as before the plan nor as after it: somebody's work since."""
+    others = [
+        step.path
+        for step in journal.steps
+        if facet(live.get(step.path)) not in (facet(step.before), facet(step.after))
+    ]
+    if others:
+        from pacha.ops.pushed import record_live
+
+        record_live(host, others, f"before undoing the push of {journal.header['target']}")

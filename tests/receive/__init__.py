@@ -1,0 +1,1 @@
+"""Receiving a push: the real program, fed a parcel."""
