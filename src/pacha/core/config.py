@@ -136,20 +136,9 @@ class Config:
 
 def parse(text: str, source: str) -> Config:
     """Return what the TOML `text` configures. ConfigError names `source`, the line and what is allowed."""
-    import tomllib
+    from pacha.core.toml_text import parse_toml
 
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _syntax_error(text, source, error) from error
-    return validate(data, text, source)
-
-
-def validate(data: Mapping[str, object], text: str, source: str) -> Config:
-    """Return the configuration of `data`; its `text` serves to name a wrong value's line."""
-    from pacha.core.toml_lines import line_numbers
-
-    return Config(source, data, line_numbers(text))
+    return Config(source, *parse_toml(text, source))
 
 
 def defaults(source: str = "") -> Config:
@@ -168,25 +157,6 @@ def effective(config: Config) -> list[tuple[str, object, str]]:
         else (key, KEYS[key].default, "default")
         for key in keys
     ]
-
-
-def _syntax_error(text: str, source: str, error: Exception) -> ConfigError:
-    """Find the line: tomllib's messages end with "(at line N, column M)" or "(at end of document)"."""
-    from pacha.core.toml_lines import given_twice
-
-    message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    words, _, position = message.partition(" (at ")
-    number = "".join(c for c in position.partition(",")[0] if c.isdigit())
-    line = int(number) if number else max(len(text.splitlines()), 1)
-    twice = None if isinstance(error, RecursionError) else given_twice(text)
-    if twice is not None and twice[2] <= line:
-        place, first, again = twice
-        key = ".".join(part for part in place if isinstance(part, str))
-        return ConfigError(
-            f"{source}:{again}: {key}: is given twice, for the first time in line {first}",
-            hint="keep one of them",
-        )
-    return ConfigError(f"{source}:{line}: not valid TOML: {words}", hint="see https://toml.io for the syntax")
 
 
 class _Reader:
