@@ -27,10 +27,10 @@ _PENDING_AT_MOST = 1_000
 def socket_path(state: str) -> str:
     """Where the socket of a state folder is: short whatever the folder is called, and no one else's."""
     status = os.stat(state)
-    return os.path.join(_runtime_folder(state), f"{status.st_dev:x}-{status.st_ino:x}.sock")
+    return os.path.join(runtime_folder(state), f"{status.st_dev:x}-{status.st_ino:x}.sock")
 
 
-def _runtime_folder(state: str) -> str:
+def runtime_folder(state: str) -> str:
     """The folder of this user's sockets; without one the state folder itself must do."""
     if os.geteuid() == 0:
         return "/run/pacha"

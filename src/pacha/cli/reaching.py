@@ -1,6 +1,7 @@
-"""Servers, as this machine reaches them: to send to one, or to read what it keeps.
+"""Other machines, as this one reaches them: servers, to send to one or to read what it keeps, and hosts, to
+push to them.
 
-Called by `cli/session`, which knows configuration and state, and by `status`; itself no verb.
+Called by `cli/session`, which knows configuration and state, by `status` and by `push`; itself no verb.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pacha.core.asked import NAME
 
 if TYPE_CHECKING:
+    from pacha.adapters.change_file import ChangeFile
     from pacha.adapters.hg.remote import Remote
+    from pacha.adapters.sessions import Sessions
     from pacha.cli.session import Session
+    from pacha.core.deployment import Prepared
     from pacha.ops.fetch import Fetched
     from pacha.ops.ports import Copy
 
@@ -58,11 +62,46 @@ def asked_to_forget(session: Session) -> list[dict[str, Any]]:
     return asked_objects(Forgets(session.state_path).all())
 
 
+def pushing(session: Session) -> Sessions:
+    """Connections to hosts that are pushed to, kept for the next push."""
+    from pacha.adapters import state
+    from pacha.adapters.sessions import Sessions
+
+    state.make(session.state_path)
+    return session.closing(Sessions(_ssh(session), session.state_path))
+
+
+def last_push(session: Session) -> ChangeFile:
+    """The hosts that are left from the last push of each deployment."""
+    from pacha.adapters.change_file import ChangeFile
+
+    return ChangeFile(os.path.join(session.state_path, "push.json"))
+
+
+def deployment(folder: str) -> Prepared:
+    """A deployment, read from its directory and checked."""
+    from pacha.adapters.deployment import read_deployment
+    from pacha.core.deployment import Prepared
+
+    return Prepared(read_deployment(folder))
+
+
+def pusher() -> str:
+    """Who pushes, in words for the hosts' histories."""
+    from pacha.adapters import machine
+
+    return f"{machine.person()}@{machine.host_name()}"
+
+
+def _ssh(session: Session) -> str:
+    return os.environ.get("PACHA_SSH") or session.config.ssh
+
+
 def _remote(session: Session, address: str, store: bytes, request: str) -> Remote:
     from pacha.adapters.hg.remote import Remote
     from pacha.adapters.ssh_files import files_for
     from pacha.core.ssh_command import ssh_words
 
     key, pins = files_for(session.state_path, address)
-    ssh = ssh_words(os.environ.get("PACHA_SSH") or session.config.ssh, key, pins)
+    ssh = ssh_words(_ssh(session), key, pins)
     return Remote(address, store, [*ssh, "--", address, request])

@@ -1,7 +1,7 @@
 """The words of an ssh command line, up to where the destination follows.
 
-Called by whatever connects: `join`, `host add --ssh` and the sender. The person's own configuration of ssh
-stays in force, but nothing in it may ask a question, keep a dead link open or forward anything.
+Called by whatever connects: `join`, `host add --ssh`, the sender and `push`. The person's own configuration
+of ssh stays in force, but nothing in it may ask a question, keep a dead link open or forward anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ _ALWAYS = (
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
     "PermitLocalCommand=no",
+    "RemoteCommand=none",
 )
+_KEPT_FOR = 600  # seconds since the last session over a connection
+# Of the path of a socket, and what ssh puts behind it while it makes one.
+_PATH_AT_MOST = 107
+_BEHIND = len(".0123456789abcdef")
+_DIGEST_LENGTH = 40  # of what stands for %C
 
 
 def ssh_words(ssh: str, key: str = "", pins: str = "") -> list[str]:
@@ -37,6 +43,16 @@ def ssh_words(ssh: str, key: str = "", pins: str = "") -> list[str]:
     for option in options:
         words += ["-o", option]
     return words
+
+
+def kept_words(socket: str) -> list[str]:
+    """Options by which connections are kept, and used again by whoever names the same path of a socket; none
+    where that is too long for one. ssh makes a digest of host, port and user of its `%C`.
+    """
+    if len(socket.encode()) - len("%C") + _DIGEST_LENGTH + _BEHIND > _PATH_AT_MOST:
+        return []
+    options = ("ControlMaster=auto", f'ControlPath="{socket}"', f"ControlPersist={_KEPT_FOR}")
+    return [word for option in options for word in ("-o", option)]
 
 
 def is_joined(pins: str, destination: str) -> bool:

@@ -33,6 +33,16 @@ def print_object(values: dict[str, Any], ok: bool = True) -> None:
     sys.stdout.flush()
 
 
+def print_event(values: dict[str, Any], ok: bool = True) -> None:
+    """Print one line of a stream of such objects; the outcome is the last one, by `print_object`."""
+    import json
+
+    sys.stdout.write(
+        json.dumps({"version": FORMAT, **values, "ok": ok}, ensure_ascii=False, default=str) + "\n"
+    )
+    sys.stdout.flush()
+
+
 def unwritable() -> PachaError | None:
     """What is wrong with standard output, found out by writing what was printed; None where nothing is."""
     try:

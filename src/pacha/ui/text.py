@@ -12,7 +12,17 @@ from typing import TextIO
 
 from pacha.core.shown import printable, shown
 
-__all__ = ["clip", "content_line", "paint", "plural", "printable", "shown", "use_colour", "wrap"]
+__all__ = [
+    "clip",
+    "content_line",
+    "paint",
+    "plural",
+    "printable",
+    "shown",
+    "terminal_width",
+    "use_colour",
+    "wrap",
+]
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 CHANGE_COLOURS = {"added": "green", "modified": "yellow", "removed": "red", "metadata": "cyan"}
@@ -29,6 +39,14 @@ def use_colour(stream: TextIO | None = None) -> bool:
     """Whether to colour what goes to `stream` (default: standard output)."""
     stream = sys.stdout if stream is None else stream
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def terminal_width(stream: TextIO) -> int:
+    """The columns of the terminal that it is; 0 where it is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except OSError:
+        return 0
 
 
 def paint(text: str, colour: str, on: bool) -> str:

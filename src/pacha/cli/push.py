@@ -1,0 +1,179 @@
+"""`pacha push DEPLOYMENT HOST|@GROUP…`: deliver a deployment to hosts, and tell what happened at each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.push_watch import watcher
+from pacha.cli.pushed import exit_code, print_closing, print_outcomes, pushed_object, unsettled
+from pacha.cli.reaching import deployment, last_push, pusher, pushing
+from pacha.cli.session import Session
+from pacha.core.answer import CHANGED, Outcome
+from pacha.core.deployment import Rendered
+from pacha.core.destinations import expand
+from pacha.core.errors import Refused, UsageError
+from pacha.core.parcel import Parcel, Wishes, render
+from pacha.core.parcel_contents import pack
+from pacha.ops.push import Pace, Push, Pushed, Sessions
+from pacha.ui.result import print_object
+from pacha.ui.text import plural, terminal_width
+
+_JOBS = 50
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its directory")
+    parser.add_argument(
+        "hosts", metavar="HOST|@GROUP", nargs="*", help="ssh destinations, and [groups] of the configuration"
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="show what would change, and touch nothing"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--diff", action="store_true", help="show the differences in files")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite files that were changed by hand on a host"
+    )
+    parser.add_argument(
+        "--jobs", metavar="N", type=_count, default=_JOBS, help=f"so many hosts at once (default: {_JOBS})"
+    )
+    parser.add_argument("--batch", metavar="N", type=_count, default=0, help="N hosts, and then the next N")
+    parser.add_argument(
+        "--max-failures",
+        metavar="N",
+        type=int,
+        help="begin no more hosts once more than N have failed (default: any number; with --batch 0)",
+    )
+    parser.add_argument(
+        "--retry", action="store_true", help="only the hosts that are left from the last push"
+    )
+
+
+def run(session: Session, options: Namespace) -> int:
+    """Check everything, ask, push, and tell."""
+    asks = will_ask(options, "what would change")
+    hosts = _hosts(session, options)
+    prepared = deployment(options.deployment)
+    rendered = {host: prepared.for_host(host) for host in hosts}
+    call = _Call(session, options, prepared.name)
+    if asks:
+        looked = call.push(rendered, dry_run=True)
+        call.show(looked, dry_run=True, to=before_asking(session.as_json))
+        rendered = {
+            one.destination: rendered[one.destination] for one in looked.outcomes if one.state == CHANGED
+        }
+        if rendered and not ask(f"push to {plural(len(rendered), 'host')}?"):
+            raise Refused("not done: nothing was changed")
+        call.seen = [one for one in looked.outcomes if one.state != CHANGED]
+    pushed = call.push(rendered, dry_run=options.dry_run)
+    if rendered and not session.as_json and not options.quiet:
+        call.show(pushed, dry_run=options.dry_run, to=sys.stdout)
+    return call.finish(pushed)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{text!r} is no number of hosts", hint="1 or more")
+    return int(text)
+
+
+# -- which hosts -----------------------------------------------------------------------------------------
+
+
+def _hosts(session: Session, options: Namespace) -> list[str]:
+    """Those that were named; with --retry those of them (or, none named, all) that are left."""
+    named = expand(options.hosts, session.config.groups)
+    if not options.retry:
+        if not named:
+            raise UsageError("to which hosts?", hint="pacha push DEPLOYMENT HOST, or @GROUP of [groups]")
+        return named
+    left = _left(session, options.deployment)
+    if not left:
+        hint = "name the hosts to push to, without --retry"
+        raise UsageError(f"no host is left from the last push of {options.deployment}", hint=hint)
+    return [host for host in left if not named or host in named]
+
+
+def _left(session: Session, folder: str) -> list[str]:
+    known = last_push(session).read()
+    return list(known[0].get(os.path.realpath(folder), [])) if known else []
+
+
+def _remember(session: Session, folder: str, hosts: Sequence[str]) -> None:
+    file = last_push(session)
+    known = file.read()
+    places = known[0] if known else {}
+    before = dict(places)
+    places.pop(os.path.realpath(folder), None)
+    if hosts:
+        places[os.path.realpath(folder)] = list(hosts)
+    if places != before:
+        file.write(places)
+
+
+# -- the push --------------------------------------------------------------------------------------------
+
+
+class _Call:
+    """One call of the verb: perhaps a look beforehand, then the push, over the same connections."""
+
+    def __init__(self, session: Session, options: Namespace, name: str) -> None:
+        self._session = session
+        self._options = options
+        self._name = name
+        self._sessions: Sessions = pushing(session)
+        self._by = pusher()
+        self._seconds = 0.0
+        self.seen: list[Outcome] = []  # by the look beforehand: hosts that are not pushed to
+
+    def push(self, rendered: Mapping[str, Rendered], *, dry_run: bool) -> Pushed:
+        """Push to all of them, or look what a push would change."""
+        options = self._options
+        wishes = Wishes(self._by, dry_run, options.force, options.diff or options.dry_run)
+        packed: list[tuple[Rendered, str, bytes]] = []  # the last: hosts alike share it
+
+        def stream(host: str) -> Iterable[bytes]:
+            made = rendered[host]
+            if not packed or packed[0][0] is not made:
+                packed[:] = [(made, *pack(made.deployment, made.contents))]
+            _, packing, contents = packed[0]
+            return render(Parcel(made.deployment, wishes, packing)), contents
+
+        watching = watcher(
+            len(rendered), as_json=self._session.as_json, quiet=bool(options.quiet), dry_run=dry_run
+        )
+        most = options.max_failures
+        if most is None and options.batch:
+            most = 0
+        pace = Pace(options.jobs) if dry_run else Pace(options.jobs, options.batch, most)
+        began = time.monotonic()
+        try:
+            return Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic).run()
+        finally:
+            self._seconds = time.monotonic() - began
+            watching.close()
+
+    def show(self, pushed: Pushed, *, dry_run: bool, to: TextIO) -> None:
+        """What was done, or would be, group by group."""
+        width = terminal_width(to)
+        print_outcomes(pushed.outcomes, dry_run=dry_run, diff=self._options.diff, width=width, to=to)
+        print_closing(pushed, self._seconds, dry_run=dry_run, to=to)
+
+    def finish(self, pushed: Pushed) -> int:
+        """Remember what is left, tell the end, and return the exit code."""
+        options, total = self._options, Pushed([*self.seen, *pushed.outcomes], pushed.left)
+        left, code = unsettled(total), exit_code(total)
+        if not options.dry_run:
+            _remember(self._session, options.deployment, left)
+        if self._session.as_json:
+            print_object(pushed_object(total, self._name, self._seconds, options.dry_run), ok=code == 0)
+        elif left and not options.dry_run:
+            self._session.report.note(f"to push to the rest: pacha push {options.deployment} --retry")
+        return code

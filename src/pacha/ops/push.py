@@ -1,0 +1,143 @@
+"""Push: one stream to each of many hosts, so many at once, and what each of them says.
+
+Called by the verb `push`, which prepares the streams, and is told what happens by a `Watcher`. Connections
+are handed in. It must not know what a parcel holds, or print.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from pacha.core.answer import Ended, Line, Outcome, broken, is_last, outcome, parse_line
+
+RECEIVE = "pacha receive"
+_TICK = 0.1  # seconds between two looks at the clock
+
+
+class Sessions(Protocol):
+    """Commands at many destinations; `adapters/sessions` tells the contract."""
+
+    def start(self, destination: str, remote: str, stream: Iterable[bytes]) -> None: ...
+    def wait(self, seconds: float) -> Sequence[Line | Ended]: ...
+
+
+class Watcher(Protocol):
+    """Who is told, while it happens."""
+
+    def begun(self, destination: str) -> None:
+        """A connection is being made."""
+
+    def said(self, destination: str, line: Mapping[str, Any]) -> None:
+        """The host says which phase it is in, or a line of output."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The host is done with."""
+
+    def tick(self) -> None:
+        """Some time has passed."""
+
+
+class Pace(NamedTuple):
+    """How many at once (`jobs`); in batches of how many, 0: all are one; and how many may fail before no more
+    are begun, None: any number.
+    """
+
+    jobs: int = 50
+    batch: int = 0
+    most_failures: int | None = None
+
+
+class Pushed(NamedTuple):
+    """What became of each host, in the order in which they were named; `left` were never begun."""
+
+    outcomes: list[Outcome]
+    left: list[str]
+
+
+class Push:
+    """Hosts that are pushed to; one's failure is no other's."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        hosts: Iterable[str],
+        stream: Callable[[str], Iterable[bytes]],
+        pace: Pace,
+        watcher: Watcher,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._stream = stream  # what a host gets: asked for when its turn comes
+        self._pace = pace
+        self._watcher = watcher
+        self._clock = clock
+        self._hosts = list(hosts)
+        self._waiting = deque(self._hosts)
+        self._batch = 0  # how many of it are still to be begun
+        self._running: dict[str, _Run] = {}
+        self._outcomes: dict[str, Outcome] = {}
+
+    def run(self) -> Pushed:
+        """Push to all of them, batch after batch: one begins when all hosts of the one before have ended."""
+        while self._may_begin() or self._running:
+            while self._may_begin() and len(self._running) < self._pace.jobs:
+                self._begin()
+            for event in self._sessions.wait(_TICK):
+                run = self._running.get(event.destination)
+                if run is None:  # it has answered already, and now it ends
+                    continue
+                if isinstance(event, Line):
+                    self._hear(run, event)
+                else:
+                    self._lose(run, event)
+            self._watcher.tick()
+        outcomes = [self._outcomes[host] for host in self._hosts if host in self._outcomes]
+        return Pushed(outcomes, list(self._waiting))
+
+    def _may_begin(self) -> bool:
+        most = self._pace.most_failures
+        if most is not None and sum(not one.is_done for one in self._outcomes.values()) > most:
+            return False
+        if not self._batch and not self._running:
+            self._batch = self._pace.batch or len(self._waiting)
+        return bool(self._batch and self._waiting)
+
+    def _begin(self) -> None:
+        host = self._waiting.popleft()
+        self._batch -= 1
+        self._running[host] = _Run(self._clock())
+        self._watcher.begun(host)
+        self._sessions.start(host, RECEIVE, self._stream(host))
+
+    def _hear(self, run: _Run, line: Line) -> None:
+        said = parse_line(line.text)
+        if said is None:  # what a login prints
+            return
+        if is_last(said):
+            self._end(outcome(line.destination, said, self._clock() - run.began))
+            return
+        run.phase = said["phase"]
+        self._watcher.said(line.destination, said)
+
+    def _lose(self, run: _Run, end: Ended) -> None:
+        if end.is_stale and not run.phase and not run.is_second:
+            run.is_second = True
+            self._sessions.start(end.destination, RECEIVE, self._stream(end.destination))
+            return
+        self._end(broken(end, run.phase, self._clock() - run.began))
+
+    def _end(self, found: Outcome) -> None:
+        del self._running[found.destination]
+        self._outcomes[found.destination] = found
+        self._watcher.ended(found)
+
+
+class _Run:
+    """One host that is being pushed to."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.phase = ""  # the last that it spoke of
+        self.is_second = False  # the connection that was kept had gone; this is a new one
