@@ -12,14 +12,15 @@ from typing import TextIO
 from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.push_watch import watcher
 from pacha.cli.pushed import exit_code, print_closing, print_outcomes, pushed_object, unsettled
-from pacha.cli.reaching import deployment, last_push, pusher, pushing
+from pacha.cli.reaching import archives, deployment, last_push, pusher, pushing
 from pacha.cli.session import Session
-from pacha.core.answer import CHANGED, Outcome
+from pacha.core.answer import CHANGED, NO_PACHA, Outcome
 from pacha.core.deployment import Rendered
 from pacha.core.destinations import expand
 from pacha.core.errors import Refused, UsageError
 from pacha.core.parcel import Parcel, Wishes, render
 from pacha.core.parcel_contents import pack
+from pacha.ops.bootstrap import bootstrap
 from pacha.ops.push import Pace, Push, Pushed, Sessions
 from pacha.ui.result import print_object
 from pacha.ui.text import plural, terminal_width
@@ -51,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         help="begin no more hosts once more than N have failed (default: any number; with --batch 0)",
     )
+    parser.add_argument("--bootstrap", action="store_true", help="bring Pacha to hosts that have none")
     parser.add_argument(
         "--retry", action="store_true", help="only the hosts that are left from the last push"
     )
@@ -67,12 +69,17 @@ def run(session: Session, options: Namespace) -> int:
         looked = call.push(rendered, dry_run=True)
         call.show(looked, dry_run=True, to=before_asking(session.as_json))
         rendered = {
-            one.destination: rendered[one.destination] for one in looked.outcomes if one.state == CHANGED
+            one.destination: rendered[one.destination]
+            for one in looked.outcomes
+            if one.state == CHANGED or call.may_bootstrap(one)
         }
         if rendered and not ask(f"push to {plural(len(rendered), 'host')}?"):
             raise Refused("not done: nothing was changed")
-        call.seen = [one for one in looked.outcomes if one.state != CHANGED]
+        call.restart_clock()
+        call.seen = [one for one in looked.outcomes if one.destination not in rendered]
     pushed = call.push(rendered, dry_run=options.dry_run)
+    if any(map(call.may_bootstrap, pushed.outcomes)):
+        pushed = call.bootstrap(pushed, rendered)
     if rendered and not session.as_json and not options.quiet:
         call.show(pushed, dry_run=options.dry_run, to=sys.stdout)
     return call.finish(pushed)
@@ -157,8 +164,31 @@ class _Call:
         try:
             return Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic).run()
         finally:
-            self._seconds = time.monotonic() - began
+            self._seconds += time.monotonic() - began
             watching.close()
+
+    def restart_clock(self) -> None:
+        """What was looked at beforehand does not count."""
+        self._seconds = 0.0
+
+    def may_bootstrap(self, one: Outcome) -> bool:
+        """Whether Pacha shall be brought to a host."""
+        lacks = one.trouble is not None and one.trouble.kind == NO_PACHA
+        return lacks and self._options.bootstrap and not self._options.dry_run
+
+    def bootstrap(self, pushed: Pushed, rendered: Mapping[str, Rendered]) -> Pushed:
+        """Bring Pacha to the hosts that have none, and push to them again."""
+        lacking = [one.destination for one in pushed.outcomes if self.may_bootstrap(one)]
+        self._session.report.note(f"bringing Pacha to {plural(len(lacking), 'host')}")
+        arrival, archive_for = archives(self._session)
+        troubles = bootstrap(self._sessions, lacking, arrival, archive_for, self._options.jobs)
+        ready = {host: rendered[host] for host in lacking if troubles[host] is None}
+        again = {one.destination: one for one in self.push(ready, dry_run=False).outcomes} if ready else {}
+        outcomes = [
+            again.get(one.destination) or one._replace(trouble=troubles.get(one.destination) or one.trouble)
+            for one in pushed.outcomes
+        ]
+        return Pushed(outcomes, pushed.left)
 
     def show(self, pushed: Pushed, *, dry_run: bool, to: TextIO) -> None:
         """What was done, or would be, group by group."""

@@ -7,6 +7,7 @@ Called by `cli/session`, which knows configuration and state, by `status` and by
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pacha.core.asked import NAME
@@ -84,6 +85,14 @@ def deployment(folder: str) -> Prepared:
     from pacha.core.deployment import Prepared
 
     return Prepared(read_deployment(folder))
+
+
+def archives(session: Session) -> tuple[bytes, Callable[[tuple[int, int], str, str], bytes]]:
+    """What brings Pacha to a host: the program that takes an archive, and what makes one that fits."""
+    from pacha.adapters.carried import Machine, archive_for, arrival
+
+    wheels = os.path.join(session.state_path, "wheels")
+    return arrival(), lambda *machine: archive_for(Machine(*machine), wheels)
 
 
 def pusher() -> str:

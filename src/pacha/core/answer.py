@@ -16,6 +16,8 @@ from pacha.core.ssh_trouble import Trouble, explain, last_line
 # How it ended at a host: nothing to do, changed, not done, undone, or never begun.
 OK, CHANGED, FAILED, REVERTED, UNREACHABLE = STATES = ("ok", "changed", "failed", "reverted", "unreachable")
 
+NO_PACHA = "no-pacha"  # a kind of trouble
+
 _LONGEST = 4000  # characters of a sentence of somebody else's
 _NOT_FOUND, _NOT_RUN = 127, 126
 _ABSENT = ("not found", "No such file or directory", "Unknown command")
@@ -110,7 +112,7 @@ def _explain(end: Ended, phase: str) -> Trouble:
     if end.exit == SSH_FAILED:
         return explain(end.destination, end.words[-_LONGEST:])
     if end.exit == _NOT_FOUND or (end.exit == _NOT_RUN and any(text in last for text in _ABSENT)):
-        return Trouble("no-pacha", "there is no Pacha on it", "--bootstrap brings it there")
+        return Trouble(NO_PACHA, "there is no Pacha on it", "--bootstrap brings it there")
     if "'receive' is no verb" in end.words:
         return Trouble(
             "no-pacha", "its Pacha is too old to be pushed to", "--bootstrap brings this one there"

@@ -1,0 +1,66 @@
+"""Installs Pacha on the machine where this text is run: sent there whole by `push --bootstrap`.
+
+It is run by the machine's own Python, before there is anything of Pacha, so it imports the standard library
+alone. On standard input comes, behind this text, a zip archive of what belongs into site-packages. It makes
+an environment in PREFIX/lib/pacha, and PREFIX/bin/pacha; what is there is replaced as a whole. The last line
+that it prints is one JSON object.
+"""
+
+from __future__ import annotations
+
+import compileall
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+LAUNCHER = """\
+#!{lib}/bin/python -IS
+import sys
+sys.prefix = sys.exec_prefix = "{lib}"
+sys.path.append("{packages}")
+from pacha.__main__ import main
+sys.exit(main())
+"""
+
+
+def install(archive: bytes, prefix: str) -> str:
+    """What the installed Pacha says of its version."""
+    os.umask(0o022)
+    lib, program = os.path.join(prefix, "lib/pacha"), os.path.join(prefix, "bin/pacha")
+    made, old = f"{lib}.new", f"{lib}.old"
+    for leftover in (made, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    os.makedirs(os.path.dirname(program), exist_ok=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True, stdout=sys.stderr)
+    below = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(os.path.join(made, below))
+    compileall.compile_dir(made, quiet=2, stripdir=made, prependdir=lib)
+    os.sync()
+    if os.path.exists(lib):
+        os.rename(lib, old)
+    os.rename(made, lib)
+    with open(f"{program}.new", "w", encoding="utf-8") as file:
+        file.write(LAUNCHER.format(lib=lib, packages=os.path.join(lib, below)))
+        os.fchmod(file.fileno(), 0o755)
+    os.rename(f"{program}.new", program)
+    shutil.rmtree(old, ignore_errors=True)
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return told.stdout.strip()
+
+
+def main() -> None:
+    """Install, and say how it went."""
+    try:
+        said = {"ok": True, "version": install(sys.stdin.buffer.read(), sys.argv[1])}
+    except (OSError, subprocess.SubprocessError, zipfile.BadZipFile) as problem:
+        said = {"ok": False, "message": str(problem)}
+    print(json.dumps(said))  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Bring Pacha to hosts that have none: look what they are, send what fits, start it once.
+
+Called by the verb `push` for the hosts that said so, over the same connections. Connections and archives are
+handed in. It must not install anything but Pacha, nor let the host fetch anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pacha.core.answer import NO_PACHA, Line
+from pacha.core.errors import PachaError
+from pacha.core.ssh_trouble import FAILED, Trouble, explain, last_line
+from pacha.ops.push import Sessions
+
+_PREFIX = "/usr/local"
+_TICK = 1.0  # seconds
+_NO_PYTHON = 96
+# Said by the first Python there that Pacha runs on: what it is, and whether it may install.
+_LOOK = (
+    "import json,os,sys;"
+    "libc='glibc' if 'CS_GNU_LIBC_VERSION' in os.confstr_names else 'musl';"
+    f"may=os.access('{_PREFIX}',os.W_OK);"
+    "print(json.dumps([sys.executable,sys.version_info[:2],os.uname().machine,libc,may]))"
+)
+_FIND = (
+    "for p in python3 python3.13 python3.12 python3.11; do "
+    "$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && "
+    f'exec $p -c "{_LOOK}"; done; exit {_NO_PYTHON}'
+)
+
+# (Python's version, processor, C library) → the archive that fits.
+Archives = Callable[[tuple[int, int], str, str], bytes]
+
+
+def bootstrap(
+    sessions: Sessions, hosts: Iterable[str], arrival: bytes, archive_for: Archives, jobs: int
+) -> dict[str, Trouble | None]:
+    """What kept each host from having Pacha now, None where nothing did."""
+    found: dict[str, Trouble | None] = {}
+    sending: dict[str, tuple[str, Iterable[bytes]]] = {}
+    made: dict[tuple[Any, ...], bytes] = {}
+    for host, end in _run(sessions, dict.fromkeys(hosts, (_FIND, ())), jobs).items():
+        try:
+            executable, python, processor, libc, may = json.loads(end.said)
+            fits = (int(python[0]), int(python[1])), str(processor), str(libc)
+        except (ValueError, TypeError, IndexError):
+            found[host] = _not_looked(host, end)
+            continue
+        if may is not True:
+            found[host] = Trouble(
+                "permission", f"{_PREFIX} cannot be written there", "log in as root: root@HOST"
+            )
+            continue
+        try:
+            archive = made.setdefault(fits, made.get(fits) or archive_for(*fits))
+        except PachaError as problem:
+            found[host] = Trouble(NO_PACHA, str(problem), problem.hint)
+            continue
+        sending[host] = _command(str(executable), len(arrival)), (arrival, archive)
+    for host, end in _run(sessions, sending, jobs).items():
+        found[host] = _outcome(host, end)
+    return found
+
+
+def _command(executable: str, length: int) -> str:
+    """Run as many bytes of the stream as a program; the rest is for that."""
+    words = f"import sys; exec(compile(sys.stdin.buffer.read({length}), 'arrival', 'exec'))"
+    return f"{_quoted(executable)} -c {_quoted(words)} {_PREFIX}"
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
+
+
+class _End:
+    """How a command ended, and the last line that it said."""
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.exit = FAILED
+        self.words = ""
+
+
+def _run(
+    sessions: Sessions, commands: Mapping[str, tuple[str, Iterable[bytes]]], jobs: int
+) -> dict[str, _End]:
+    """Run a command at each of the hosts, so many at once."""
+    waiting = list(commands)[::-1]
+    running: dict[str, _End] = {}
+    ended: dict[str, _End] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            host = waiting.pop()
+            running[host] = _End()
+            sessions.start(host, *commands[host])
+        for event in sessions.wait(_TICK):
+            end = running.get(event.destination)
+            if end is None:
+                continue
+            if isinstance(event, Line):
+                end.said = event.text
+            else:
+                end.exit, end.words = event.exit, event.words
+                ended[event.destination] = running.pop(event.destination)
+    return ended
+
+
+def _not_looked(host: str, end: _End) -> Trouble:
+    if end.exit == FAILED:
+        return explain(host, end.words)
+    if end.exit == _NO_PYTHON:
+        return Trouble(NO_PACHA, "it has no Python 3.11, 3.12 or 3.13", "install python3 there")
+    hint = "the key that is used there may be bound to a command"
+    return Trouble(
+        "no-pacha", f"it does not say what it is: {last_line(end.words) or f'exit {end.exit}'}", hint
+    )
+
+
+def _outcome(host: str, end: _End) -> Trouble | None:
+    if end.exit == FAILED:
+        return explain(host, end.words)
+    try:
+        said = json.loads(end.said)
+    except ValueError:
+        said = {}
+    if isinstance(said, dict) and said.get("ok") is True:
+        return None
+    message = said.get("message") if isinstance(said, dict) else None
+    words = message if isinstance(message, str) else last_line(end.words) or f"exit {end.exit}"
+    return Trouble("failed", f"Pacha could not be installed: {words}")
