@@ -40,7 +40,7 @@ class Transport:
         if isinstance(event, Ended):
             self.running.remove(host)
             return [event]
-        if b'"ok"' in event:
+        if b'"done"' in event:
             self.running.remove(host)
         return [Line(host, event)]
 
