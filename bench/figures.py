@@ -70,6 +70,18 @@ def awakening(files: int) -> Task:
     return Task("idle", f"a write to its revision after 45 idle seconds, {files:,} files", "ms")
 
 
+HOSTS = 40
+_PUSHED = f"push of one file and one script to {HOSTS} hosts"
+PUSH_FIRST = Task("push", f"{_PUSHED}, first time")
+PUSH_CHANGED = Task("push", f"{_PUSHED}, again, another file")
+PUSH_AGAIN = Task("push", f"{_PUSHED}, again, nothing to do")
+
+
+def controller(what: str, task: Task, unit: str) -> Task:
+    """What the pushing side alone needed for a task."""
+    return Task("push", f"{what} of the pushing side: {task.what.removeprefix(_PUSHED).lstrip(', ')}", unit)
+
+
 # What is shared is counted in full: how many others share it changes from one minute to the next.
 MORE_MEMORY = Task("idle", "memory of the idle agent for 10,000 more files (RSS)", "MB")
 NO_CHANGE = Task("no-change", "nothing changed, 2,000 files")
@@ -248,6 +260,7 @@ def budgets() -> list[Promise]:
             (START_UP_AGENT, BARE),
             4,
         ),
+        *_push_budgets(),
         *(limit for files in LATENCY_FILES for limit in _latency_limits(files)),
         Limit(
             "a write to its revision on the server, median",
@@ -276,6 +289,16 @@ def budgets() -> list[Promise]:
             Limit(f"idle agent, context switches in 10 s, {files:,} files", (idle_switches(files), PACHA), 0)
             for files in IDLE_FILES
         ),
+    ]
+
+
+def _push_budgets() -> list[Promise]:
+    loop, pyinfra, ansible = "ssh loop", "pyinfra", "ansible-core, pipelining, forks 20"
+    wanted = [(PUSH_FIRST, loop, 1.5), (PUSH_FIRST, ansible, 0.25)]
+    for task in (PUSH_CHANGED, PUSH_AGAIN):
+        wanted += [(task, pyinfra, 0.5), (task, ansible, 0.083)]
+    return [
+        Budget(f"{task.what} : {peer}", (task, PACHA), (task, peer), limit) for task, peer, limit in wanted
     ]
 
 

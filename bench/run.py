@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import cases
+import fleet
 import live
 import machine
 import rebuilding
@@ -20,7 +21,7 @@ from contestants import Etckeeper, Git, InotifyGit, Mercurial, Restic
 from figures import Figures, Verdict, budgets
 from ground import end_cleanly_on_signals, enter_namespace, open_ground
 
-CASES = {**cases.CASES, **live.CASES, **remote.CASES, **rebuilding.CASES}
+CASES = {**cases.CASES, **live.CASES, **remote.CASES, **rebuilding.CASES, **fleet.CASES}
 PAGE = subject.CHECKOUT / "docs" / "explanation" / "performance.md"
 DIFFERENT, INTERRUPTED = 4, 130
 

@@ -26,7 +26,7 @@ from pathlib import Path
 PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "/usr/sbin/sshd"
 PATIENCE = 20.0
 # As root it insists on this empty folder of the machine's; where it is missing, it gets a /run of its own. There the
-# disks of other tests, all but those at and below $0, must not stay mounted: who unmounts them waits until they are free.
+# disks of other tests, all but those at or below $0, must not stay mounted: who unmounts them waits until they are free.
 SEPARATION = Path("/run/sshd")
 PRIVATE_RUN = (
     *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),

@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -133,14 +135,23 @@ class Fleet:
         return found
 
     def _is_mine(self, words: bytes) -> bool:
+        return f"{self._folder()}/".encode() in words
+
+    def _folder(self) -> str:
+        """The name of the folder of this pusher's sockets."""
         status = self.pusher.state.stat()
-        return f"ssh-{status.st_dev:x}{status.st_ino:x}/".encode() in words
+        return f"ssh-{status.st_dev:x}{status.st_ino:x}"
 
     def close(self) -> None:
         """End the connections that are kept."""
         for pid in self.masters():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while self.masters() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for folder in Path("/run/pacha").glob(self._folder()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -75,7 +75,11 @@ def test_retry_takes_those_that_are_left(them: Fleet) -> None:
     assert set(hosts) == {"locked"}
     them.ssh_config.write_text(them.ssh_config.read_text().replace("no-key", "key_web1"))
     assert them.push("motd", "--retry").code == 0
-    assert "no host is left" in them.push("motd", "--retry").err
+    them.name("away", port=free_port())
+    assert them.push("motd", "away").code == 1
+    assert them.push("motd", "web1").code == 0
+    assert them.told("motd", "--retry")[2]["hosts"]["unreachable"] == ["away"]
+    assert "no host is left" in them.push("motd", "--retry", "web1").err
 
 
 def test_connections_are_kept_and_used_again(them: Fleet) -> None:

@@ -80,10 +80,10 @@ def test_the_whole_of_it(folder: Path) -> None:
     assert deployment.reload == (Unit("ssh", ("/etc/ssh/**",)),)
     assert [(hook.moment, hook.name) for hook in deployment.hooks] == [("check", "10-nginx")]
     assert {item.path: (item.user, item.group, item.mode) for item in deployment.items} == {
-        b"/etc/motd": ("root", "root", 0o644),
-        b"/etc/nginx/nginx.conf": ("root", "www-data", 0o640),
-        b"/etc/nginx/reload.sh": ("root", "www-data", 0o750),
-        b"/etc/nginx/workers.conf": ("root", "www-data", 0o640),
+        b"/etc/motd": ("", "", 0o644),
+        b"/etc/nginx/nginx.conf": ("", "www-data", 0o640),
+        b"/etc/nginx/reload.sh": ("", "www-data", 0o750),
+        b"/etc/nginx/workers.conf": ("", "www-data", 0o640),
     }
     assert set(contents) == set(deployment.contents())
     assert all(hashlib.sha256(data).hexdigest() == digest for digest, data in contents.items())

@@ -15,7 +15,7 @@ from pacha import __version__
 from pacha.core.errors import Failed, Interrupted, NoSpace, PachaError, ReadOnly, UsageError
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
 
 VERBS = {
     "watch": "track paths, and capture them at once",
@@ -118,7 +118,7 @@ def _run(arguments: list[str]) -> int:
     interrupts.heed()
     parser = build_parser(verb)
     try:
-        options = parser.parse_args([*before, *after])
+        options = _parsed(parser, [*before, *after])
     except SystemExit as shown:  # the help
         return int(shown.code or 0)
     from pacha.cli.session import Session
@@ -130,6 +130,16 @@ def _run(arguments: list[str]) -> int:
         return code
     finally:
         session.close()
+
+
+def _parsed(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """The options; words may stand on both sides of one, as in `push web -n web1`."""
+    options, left = parser.parse_known_args(arguments)
+    if not left:
+        return options
+    if parser._subparsers is not None or any(word.startswith("-") for word in left):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    return parser.parse_intermixed_args(arguments)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:

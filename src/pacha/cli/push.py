@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--bootstrap", action="store_true", help="bring Pacha to hosts that have none")
     parser.add_argument(
-        "--retry", action="store_true", help="only the hosts that are left from the last push"
+        "--retry", action="store_true", help="only the hosts that are left from earlier pushes of it"
     )
 
 
@@ -101,28 +101,33 @@ def _hosts(session: Session, options: Namespace) -> list[str]:
         if not named:
             raise UsageError("to which hosts?", hint="pacha push DEPLOYMENT HOST, or @GROUP of [groups]")
         return named
-    left = _left(session, options.deployment)
+    left = [host for host in _left(session, options.deployment) if not named or host in named]
     if not left:
         hint = "name the hosts to push to, without --retry"
-        raise UsageError(f"no host is left from the last push of {options.deployment}", hint=hint)
-    return [host for host in left if not named or host in named]
+        raise UsageError(f"no host is left from earlier pushes of {options.deployment}", hint=hint)
+    return left
 
 
 def _left(session: Session, folder: str) -> list[str]:
+    """The hosts to which a deployment was pushed in vain, and not again since."""
     known = last_push(session).read()
     return list(known[0].get(os.path.realpath(folder), [])) if known else []
 
 
-def _remember(session: Session, folder: str, hosts: Sequence[str]) -> None:
-    file = last_push(session)
+def _remember(session: Session, folder: str, hosts: Iterable[str], left: Iterable[str]) -> None:
+    """Of the hosts that were pushed to these are left."""
+    file, place = last_push(session), os.path.realpath(folder)
     known = file.read()
-    places = known[0] if known else {}
-    before = dict(places)
-    places.pop(os.path.realpath(folder), None)
-    if hosts:
-        places[os.path.realpath(folder)] = list(hosts)
-    if places != before:
-        file.write(places)
+    places = dict(known[0]) if known else {}
+    before = _left(session, folder)
+    pushed = set(hosts)
+    now = [*(host for host in before if host not in pushed), *left]
+    if now == before:
+        return
+    places.pop(place, None)
+    if now:
+        places[place] = now
+    file.write(places)
 
 
 # -- the push --------------------------------------------------------------------------------------------
@@ -201,7 +206,8 @@ class _Call:
         options, total = self._options, Pushed([*self.seen, *pushed.outcomes], pushed.left)
         left, code = unsettled(total), exit_code(total)
         if not options.dry_run:
-            _remember(self._session, options.deployment, left)
+            hosts = [*(one.destination for one in total.outcomes), *total.left]
+            _remember(self._session, options.deployment, hosts, left)
         if self._session.as_json:
             print_object(pushed_object(total, self._name, self._seconds, options.dry_run), ok=code == 0)
         elif left and not options.dry_run:

@@ -73,7 +73,7 @@ def pushing(session: Session) -> Sessions:
 
 
 def last_push(session: Session) -> ChangeFile:
-    """The hosts that are left from the last push of each deployment."""
+    """The hosts that are left from earlier pushes of each deployment."""
     from pacha.adapters.change_file import ChangeFile
 
     return ChangeFile(os.path.join(session.state_path, "push.json"))

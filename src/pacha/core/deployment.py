@@ -29,7 +29,7 @@ from pacha.core.template import fill
 FILES, TEMPLATES, HOOKS = PARTS = ("files", "templates", "hooks")
 # What a file's own mode in files/ never gives: a checkout under another umask would make it so.
 _NOT_BY_CHECKOUT = 0o7022
-_ROOT = "root"
+_DEFAULT = ""  # root, or who receives it: the host knows
 _REVISION_DIGITS = 12
 
 
@@ -128,7 +128,7 @@ class Prepared:
         self, source: Source, variables: Mapping[str, str], host: str, contents: dict[str, bytes]
     ) -> Item:
         path, is_directory = source.path, source.kind == DIRECTORY
-        user, group, mode = _ROOT, _ROOT, source.mode & ~_NOT_BY_CHECKOUT
+        user, group, mode = _DEFAULT, _DEFAULT, source.mode & ~_NOT_BY_CHECKOUT
         for rule in self._rules(source):  # of those that say something, the last counts
             user, group = rule.user or user, rule.group or group
             if rule.mode is not None:
