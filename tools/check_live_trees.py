@@ -18,7 +18,9 @@ LIVE_TREES = "adapters/files/"
 # Path below src/pacha (a directory ends in /): whose files it opens by path.
 OWN_FILES = {
     "adapters/archive.py": "stores that were replaced, in the state folder",
+    "adapters/arrival.py": "an installation of Pacha itself, where there is none yet",
     "adapters/account.py": "the home of an account that was just made",
+    "adapters/carried.py": "the installed Pacha's own files, and wheels in the state folder",
     "adapters/copies.py": "copies of histories that servers keep, in the state folder",
     "adapters/change_file.py": "the open change, in the state folder",
     "adapters/config_file.py": "pacha.toml",
@@ -38,6 +40,7 @@ OWN_FILES = {
     "adapters/preflight.py": "a memory disk over a folder in the state folder; descriptors of the tree",
     "adapters/priority.py": "/proc",
     "adapters/secrets.py": "the host's own key, in the state folder",
+    "adapters/sessions.py": "the folder of sockets of kept connections",
     "adapters/spool.py": "contents between capture and store, in the state folder",
     "adapters/ssh.py": "the host keys that a server shows, in a folder of their own",
     "adapters/sshd.py": "sshd's public host keys",

@@ -108,7 +108,9 @@ def _explain(end: Ended, phase: str) -> Trouble:
     last = last_line(end.words)[:_LONGEST]
     if phase:
         hint = "push again: the host finishes or undoes what it had begun"
-        return Trouble("lost", f"the connection was lost during {phase}", hint)
+        if end.exit == SSH_FAILED:
+            return Trouble("lost", f"the connection was lost during {phase}", hint)
+        return Trouble("failed", f"it ended during {phase}: {last or f'exit {end.exit}'}", hint)
     if end.exit == SSH_FAILED:
         return explain(end.destination, end.words[-_LONGEST:])
     if end.exit == _NOT_FOUND or (end.exit == _NOT_RUN and any(text in last for text in _ABSENT)):

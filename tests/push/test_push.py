@@ -1,0 +1,155 @@
+"""A push from end to end: a deployment, ssh, a real sshd, `pacha receive`, and the files on each host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_json import GENERAL, documented, fields, section
+from tests.push.fleet import Fleet, Host, fleet
+
+WEBSERVER = {
+    "pacha.toml": '[owner."/etc/app/secret"]\nmode = "0600"\n[vars]\nworkers = 4\n[vars."web1"]\nworkers = 8\n',
+    "files/etc/motd": "hello\n",
+    "files/etc/app/secret": "hunter2\n",
+    "templates/etc/app/workers": "workers = ${workers}  # ${pacha_host}\n",
+}
+
+
+@pytest.fixture
+def them(tmp_path: Path) -> Iterator[Fleet]:
+    with fleet(tmp_path, "web1", "web2") as made:
+        made.deploy("web", WEBSERVER)
+        yield made
+
+
+def below(host: Host) -> dict[str, tuple[int, bytes]]:
+    """Every file of a host with its mode and content: an oracle of its own."""
+    found = {}
+    for folder, _, names in os.walk(host.root):
+        for name in names:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            content = os.readlink(path).encode() if os.path.islink(path) else Path(path).read_bytes()
+            found[os.path.relpath(path, host.root)] = (status.st_mode & 0o7777, content)
+    return found
+
+
+def test_each_host_gets_its_own_and_then_there_is_nothing_to_do(them: Fleet) -> None:
+    result, hosts, last = them.told("web", "web1", "web2")
+    assert result.code == 0, result
+    assert last["hosts"]["changed"] == ["web1", "web2"]
+    for name, workers in (("web1", 8), ("web2", 4)):
+        assert below(them.hosts[name]) == {
+            "etc/motd": (0o644, b"hello\n"),
+            "etc/app/secret": (0o600, b"hunter2\n"),
+            "etc/app/workers": (0o644, f"workers = {workers}  # {name}\n".encode()),
+        }
+        assert {step["path"] for step in hosts[name]["steps"]} >= {
+            "/etc/motd",
+            "/etc/app/secret",
+            "/etc/app/workers",
+        }
+    again = them.told("web", "web1", "web2")[2]
+    assert again["hosts"]["ok"] == ["web1", "web2"]
+    them.deploy("web", {"files/etc/motd": "good day\n"})
+    assert "changed: 1 file" in them.push("web", "web2").out
+    assert them.hosts["web2"].read("/etc/motd") == "good day\n"
+    assert them.hosts["web1"].read("/etc/motd") == "hello\n"
+
+
+def test_a_dry_run_shows_the_difference_and_touches_nothing(them: Fleet) -> None:
+    assert them.push("web", "web1", "web2").code == 0
+    them.deploy("web", {"files/etc/motd": "good day\n"})
+    before = [below(host) for host in them.hosts.values()]
+    result = them.pusher.run("push", "web", "web1", "web2", "-n")
+    assert result.code == 0, result
+    assert "2 hosts  would change: 1 file  web1 web2" in result.out
+    assert result.out.count("-hello") == result.out.count("+good day") == 1, "hosts alike are shown once"
+    assert [below(host) for host in them.hosts.values()] == before
+
+
+def test_a_fix_by_hand_is_shown_and_not_lost(them: Fleet) -> None:
+    assert them.push("web", "web1", "web2").code == 0
+    them.hosts["web1"].write("/etc/motd", "fixed by hand\n")
+    them.deploy("web", {"files/etc/motd": "good day\n"})
+    looked = them.pusher.run("push", "web", "web1", "web2", "-n").out
+    assert "web1  would change: 1 file (1 changed by hand)" in looked
+    assert "/etc/motd  content, changed by hand" in looked
+    result = them.push("web", "web1", "web2")
+    assert result.code == 3, result
+    assert them.hosts["web1"].read("/etc/motd") == "fixed by hand\n"
+    assert them.hosts["web2"].read("/etc/motd") == "good day\n"
+    assert "fixed by hand" in result.out
+    assert them.push("web", "--retry", "--force").code == 0
+    assert them.hosts["web1"].read("/etc/motd") == "good day\n"
+
+
+def test_a_check_that_says_no_leaves_everything(them: Fleet) -> None:
+    assert them.push("web", "web1").code == 0
+    before = below(them.hosts["web1"])
+    them.deploy(
+        "web", {"files/etc/motd": "bad\n", "hooks/check/10-no": "#!/bin/sh\necho 'this is wrong'\nexit 7\n"}
+    )
+    result = them.push("web", "web1")
+    assert result.code == 1
+    assert "FAILED during check" in result.out
+    assert "exit 7" in result.out
+    assert "this is wrong" in result.out
+    assert below(them.hosts["web1"]) == before
+
+
+def test_what_fails_when_it_is_live_is_undone(them: Fleet) -> None:
+    assert them.push("web", "web1").code == 0
+    before = below(them.hosts["web1"])
+    them.deploy("web", {"files/etc/motd": "bad\n", "hooks/post-push/10-no": "#!/bin/sh\nexit 7\n"})
+    result, hosts, last = them.told("web", "web1")
+    assert (result.code, hosts["web1"]["state"]) == (1, "reverted"), result
+    assert last["hosts"]["reverted"] == ["web1"]
+    assert below(them.hosts["web1"]) == before
+    assert "FAILED and was undone" in them.push("web", "web1").out
+
+
+def test_every_field_is_documented(them: Fleet) -> None:
+    them.deploy("web", {"hooks/check/10-yes": "#!/bin/sh\necho fine\n"})
+    seen = set()
+    for words in (("-n",), (), ()):
+        result = them.pusher.run("push", "web", "web1", "gone.invalid", "-y", *words, "--json")
+        for line in result.out.splitlines():
+            seen.update(fields(json.loads(line)))
+    assert not seen - documented(GENERAL) - documented(section("push"))
+
+
+def test_many_hosts_in_batches(tmp_path: Path) -> None:
+    names = [f"h{number}" for number in range(12)]
+    with fleet(tmp_path, *names) as them:
+        them.deploy("motd", {"files/etc/motd": "hello\n"})
+        result = them.push("motd", *names, "--batch", "5", "--jobs", "4")
+        assert result.code == 0, result
+        assert "12 hosts" in result.out
+        assert all(host.read("/etc/motd") == "hello\n" for host in them.hosts.values())
+
+
+@pytest.mark.root
+def test_pacha_comes_to_a_host_that_has_none(tmp_path: Path) -> None:
+    """The host's /usr/local is a folder of the test's own, and empty."""
+    with fleet(tmp_path) as them:
+        local = tmp_path / "local"
+        local.mkdir()
+        host = them.host("bare", f"exec unshare --mount sh {tmp_path}/enter")
+        own = {"PACHA_CONFIG": host.pacha.config, "PACHA_STATE": host.pacha.state, "HOME": host.pacha.home}
+        settings = "".join(f"export {name}='{value}'\n" for name, value in own.items())
+        words = f"mount --bind {local} /usr/local\nPATH=/usr/local/bin:/usr/bin:/bin\n{settings}"
+        (tmp_path / "enter").write_text(words + 'eval "$SSH_ORIGINAL_COMMAND"\n')
+        them.deploy("motd", {"files/etc/motd": "hello\n"})
+        assert "there is no Pacha on it" in them.push("motd", "bare").out
+        assert not list(local.iterdir())
+        result = them.push("motd", "bare", "--bootstrap")
+        assert result.code == 0, result
+        assert host.read("/etc/motd") == "hello\n"
+        assert (local / "bin" / "pacha").exists()
+        assert "nothing to do" in them.push("motd", "bare").out
