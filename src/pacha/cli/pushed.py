@@ -37,9 +37,11 @@ def in_words(one: Outcome, dry_run: bool) -> str:
 
 
 def _changes(one: Outcome) -> str:
-    """`2 files, 1 package, nginx restarted`."""
+    """`2 files (1 changed by hand), 1 package, nginx restarted`."""
     steps, packages = one.listed("steps"), one.answer.get("packages")
-    parts = [plural(len(steps), "file")] if steps else []
+    edited = len(one.listed("edited"))
+    by_hand = f" ({edited} changed by hand)" if edited else ""
+    parts = [f"{plural(len(steps), 'file')}{by_hand}"] if steps else []
     if isinstance(packages, list) and packages:
         parts.append(plural(len(packages), "package"))
     for service in one.listed("services"):
@@ -153,10 +155,12 @@ def _print_details(group: Sequence[Outcome], width: int, colour: bool, to: TextI
 
 def _details(one: Outcome, colour: bool) -> list[str]:
     lines = []
+    edited = set(map(_path_of, one.listed("edited")))
     for step in one.listed("steps"):
-        action = str(step.get("action"))
+        action, path = str(step.get("action")), _path_of(step)
         tint = STEP_COLOURS.get(action, "")
-        words = f"{_path_of(step)}  {printable(str(step.get('reason') or ''))}".rstrip()
+        by_hand = ", changed by hand" if path in edited else ""
+        words = f"{path}  {printable(str(step.get('reason') or ''))}{by_hand}".rstrip()
         lines.append(f"  {paint(printable(action).ljust(8), tint, colour)}  {words}")
     for difference in one.listed("diffs"):
         for line in str(difference.get("diff", "")).splitlines():
