@@ -132,24 +132,3 @@ def test_many_hosts_in_batches(tmp_path: Path) -> None:
         assert result.code == 0, result
         assert "12 hosts" in result.out
         assert all(host.read("/etc/motd") == "hello\n" for host in them.hosts.values())
-
-
-@pytest.mark.root
-def test_pacha_comes_to_a_host_that_has_none(tmp_path: Path) -> None:
-    """The host's /usr/local is a folder of the test's own, and empty."""
-    with fleet(tmp_path) as them:
-        local = tmp_path / "local"
-        local.mkdir()
-        host = them.host("bare", f"exec unshare --mount sh {tmp_path}/enter")
-        own = {"PACHA_CONFIG": host.pacha.config, "PACHA_STATE": host.pacha.state, "HOME": host.pacha.home}
-        settings = "".join(f"export {name}='{value}'\n" for name, value in own.items())
-        words = f"mount --bind {local} /usr/local\nPATH=/usr/local/bin:/usr/bin:/bin\n{settings}"
-        (tmp_path / "enter").write_text(words + 'eval "$SSH_ORIGINAL_COMMAND"\n')
-        them.deploy("motd", {"files/etc/motd": "hello\n"})
-        assert "there is no Pacha on it" in them.push("motd", "bare").out
-        assert not list(local.iterdir())
-        result = them.push("motd", "bare", "--bootstrap")
-        assert result.code == 0, result
-        assert host.read("/etc/motd") == "hello\n"
-        assert (local / "bin" / "pacha").exists()
-        assert "nothing to do" in them.push("motd", "bare").out
