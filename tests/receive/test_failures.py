@@ -299,3 +299,34 @@ def test_whoever_listens_may_be_gone(host: Target) -> None:
     process.stdin.close()
     assert process.wait(30) == 0
     assert host.read("/opt/app/run") == b"#!/bin/sh\n"
+
+
+# -- packages ----------------------------------------------------------------------------------------------------
+
+
+def test_packages_that_are_there_are_not_installed(host: Target) -> None:
+    host.put("/var/lib/dpkg/status", b"Package: nginx\nStatus: install ok installed\nVersion: 1.2\n\n")
+    answer = host.receive(stream(FILES, packages=("nginx",)))
+    assert (answer.code, answer.done["packages"]) == (0, [])
+    assert "packages" not in answer.phases
+
+
+@needs.tools
+def test_packages_that_nothing_can_install_stop_it_before_it_is_live(host: Target) -> None:
+    hooks = {"pre-push/1": b"true\n"}
+    with unchanged(host):
+        answer = host.receive(stream(FILES, packages=("nginx",), hooks=hooks, **MORE))
+        failed(answer, "failed", "packages")
+    dry = host.receive(stream(FILES, packages=("nginx",), wishes=Wishes("anna@hub", dry_run=True)))
+    assert (dry.code, dry.done["packages"]) == (0, ["nginx"])
+
+
+@needs.root
+def test_the_machines_own_root_is_tried_too(services: tuple[Target, Path]) -> None:
+    target, _ = services
+    live = target.put("/etc/one", b"old\n")
+    hooks = {"check/1": f"cat {live}; ls {live.parent}; exit 1\n".encode()}
+    answer = target.receive(stream([file(str(live), b"new\n"), file(f"{live}.d/two", b"2")], hooks=hooks))
+    failed(answer, "hook", "check")
+    assert answer.done["hooks"][0]["output"] == "new\none\none.d\n"
+    assert live.read_bytes() == b"old\n"

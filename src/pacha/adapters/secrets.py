@@ -9,7 +9,6 @@ bring back what it has stored, and the key of the digests is made of it. It must
 from __future__ import annotations
 
 import os
-import secrets as random
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -81,7 +80,7 @@ class OwnKey:
         folder = os.path.dirname(self.path)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         private, public = new_identity()
-        beside = f"{self.path}.{random.token_hex(8)}.new"
+        beside = f"{self.path}.{os.urandom(8).hex()}.new"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "w", encoding="utf-8") as handle:

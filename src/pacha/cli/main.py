@@ -45,6 +45,8 @@ VERBS = {
     "receive": "take a push and make it live: for sshd, not for people",
 }
 _WITH_VALUE = ("--config", "--state")
+# Verbs that run once for each host of a push: importing argparse would take longer than reading their words.
+_QUICK = ("receive",)
 _FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")
 
 
@@ -116,11 +118,12 @@ def _run(arguments: list[str]) -> int:
     from pacha.ui import interrupts
 
     interrupts.heed()
-    parser = build_parser(verb)
-    try:
-        options = _parsed(parser, [*before, *after])
-    except SystemExit as shown:  # the help
-        return int(shown.code or 0)
+    options: Any = _read_quickly([*before, *after]) if verb in _QUICK else None
+    if options is None:
+        try:
+            options = _parsed(build_parser(verb), [*before, *after])
+        except SystemExit as shown:  # the help
+            return int(shown.code or 0)
     from pacha.cli.session import Session
 
     session = Session(options, verb)
@@ -140,6 +143,20 @@ def _parsed(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     if parser._subparsers is not None or any(word.startswith("-") for word in left):
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     return parser.parse_intermixed_args(arguments)
+
+
+def _read_quickly(arguments: list[str]) -> Any:
+    """The options of a command line that names places and nothing else; None for any other."""
+    from types import SimpleNamespace
+
+    found = SimpleNamespace(config=None, state=None, json=False, verbose=False, quiet=False)
+    words = iter(arguments)
+    for word in words:
+        value = next(words, None)
+        if word not in _WITH_VALUE or value is None:
+            return None
+        setattr(found, word.removeprefix("--"), value)
+    return found
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:

@@ -7,7 +7,6 @@ made, and imported, when they are asked for: `status` may need none of them.
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,8 @@ from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from pacha.adapters.hooks import Hooks
     from pacha.adapters.secrets import Identities, Secrets
     from pacha.adapters.ssh import Ssh

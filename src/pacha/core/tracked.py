@@ -7,10 +7,12 @@ Called by both; it holds no decision and no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pacha.core.entry import Entry
-from pacha.core.revision import Stamp
+
+if TYPE_CHECKING:
+    from pacha.core.revision import Stamp
 
 
 class Vanished(Exception):

@@ -7,7 +7,6 @@ made when they are first asked for: a push that changes nothing needs none of th
 
 from __future__ import annotations
 
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -161,6 +160,8 @@ class Host:
 
     def within(self, tree: Tree) -> Host:
         """The same host with another view of its live files."""
+        from copy import copy
+
         other = copy(self)
         other.tree = tree
         return other

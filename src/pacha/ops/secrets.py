@@ -8,15 +8,18 @@ is `opened`. A plaintext is handed to the caller's memory and to nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from pacha.core.changes import Change
 from pacha.core.entry import Entry
 from pacha.core.errors import Closed
-from pacha.core.recipients import Recipient
-from pacha.core.revision import Revision
 from pacha.core.secrets import SECRETS, parse_paths, parse_recipients, seal, sealed_id
 from pacha.core.shown import shown
-from pacha.ops.host import Host, Past
+
+if TYPE_CHECKING:
+    from pacha.core.changes import Change
+    from pacha.core.recipients import Recipient
+    from pacha.core.revision import Revision
+    from pacha.ops.host import Host, Past
 
 _ENOUGH = 2
 HINT = "name the private key of one of them: --identity FILE"

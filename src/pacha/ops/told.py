@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pacha.core.changes import Change
-from pacha.core.line import Acknowledged
 from pacha.core.quantities import format_when
-from pacha.core.revision import Revision
-from pacha.core.tracked import Skipped
 
 if TYPE_CHECKING:
+    from pacha.core.changes import Change
+    from pacha.core.line import Acknowledged
+    from pacha.core.revision import Revision
+    from pacha.core.tracked import Skipped
     from pacha.ops.apply import Done
 
 
