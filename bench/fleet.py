@@ -32,6 +32,7 @@ from tests.sshd import Sshd, sshd
 PEERS = CHECKOUT / "bench" / ".venv"
 PACKAGES = ("pyinfra", "ansible-core")
 FORKS = 20
+LONGEST_REST = 120.0  # seconds
 SSHD = ("MaxSessions 100", "Subsystem sftp internal-sftp")  # pyinfra brings files by SFTP
 _SIZE = 2_000
 _SCRIPT = "#!/bin/sh\necho ran >> {folder}/ran\n"
@@ -287,7 +288,29 @@ def _round(bench: Bench, pusher: Pusher, plot: Plot, turn: int) -> None:
             bench.figures.add(controller("memory", task, "MB"), pusher.name, spent.memory_mb)
 
 
+def _rest(plot: Plot) -> None:
+    """Wait until the hosts have done what they do after they have answered: each has a machine of its own
+    elsewhere, and nobody pushes again within the second.
+    """
+    give_up = time.monotonic() + LONGEST_REST
+    while any(b"receive" in words for words in _commands(plot).values()):
+        expect(time.monotonic() < give_up, f"the hosts are still at work after {LONGEST_REST:.0f} s")
+        time.sleep(0.2)
+
+
+def _commands(plot: Plot) -> dict[int, bytes]:
+    """The command lines of this plot's processes."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            words = Path("/proc", name, "cmdline").read_bytes()
+            if os.fsencode(plot.root) in words:
+                found[int(name)] = words
+    return found
+
+
 def _push(pusher: Pusher, plot: Plot, runs: int, used: list[Spent], _contestant: Contestant) -> float:
+    _rest(plot)
     spent = timed(pusher, plot)
     content = source(plot).read_bytes()
     for at in range(1, HOSTS + 1):
@@ -327,12 +350,10 @@ def ending_masters(plot: Plot) -> Iterator[None]:
     try:
         yield
     finally:
-        mine = os.fsencode(plot.root)
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError):
-                words = Path("/proc", name, "cmdline").read_bytes()
-                if words.startswith(b"ssh: ") and b"[mux]" in words and mine in words:
-                    os.kill(int(name), signal.SIGTERM)
+        for pid, words in _commands(plot).items():
+            if words.startswith(b"ssh: ") and b"[mux]" in words:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
 
 CASES: dict[str, Callable[[Bench], None]] = {"push": run_push}

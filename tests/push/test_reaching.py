@@ -117,6 +117,30 @@ def test_nobody_is_pushed_to_before_everything_is_checked(them: Fleet) -> None:
     assert folder.exists()
 
 
+@pytest.mark.parametrize("endless", ["cat /dev/zero", 'yes \'\\{\\"phase\\":\\"plan\\"\\}\''])
+def test_one_that_never_stops_talking_is_cut_off(them: Fleet, endless: str) -> None:
+    them.host("loud", f'sh -c "{endless}"')
+    result = them.push("motd", "loud")
+    assert result.code == 1
+    assert "it said more than an answer can be" in result.out
+
+
+def test_what_a_host_says_cannot_drive_the_terminal(them: Fleet) -> None:
+    evil = r"\\u001b[2J\\u202e"
+    words = (
+        f'{{"phase": "done", "ok": false, "error": {{"kind": "x", "message": "{evil}", "hint": "{evil}"}}, '
+    )
+    words += (
+        f'"hooks": [{{"name": "{evil}", "exit": 1, "output": "{evil}"}}], "diffs": [{{"diff": "+{evil}"}}]}}'
+    )
+    (them.place / "answer").write_text(words.replace("\\\\", "\\") + "\n")
+    them.host("evil", f"cat {them.place}/answer")
+    result = them.push("motd", "evil")
+    assert result.code == 1
+    assert "\\x1b[2J" in result.out
+    assert not {"\x1b", "\u202e"} & set(result.out + result.err)
+
+
 def test_groups_are_those_of_the_configuration(them: Fleet) -> None:
     them.host("web1", SAID)
     them.configure('[groups]\nweb = ["web1"]\n')

@@ -23,7 +23,7 @@ from pacha.core.errors import Failed
 from pacha.core.ssh_command import kept_words, ssh_words
 
 _CHUNK = 1 << 16
-_LONGEST_LINE = 32_000_000  # an answer may hold a diff
+_MOST = 64_000_000  # bytes of a whole answer, which may hold a diff
 _KEPT_WORDS = 8192  # of standard error, its end
 _GRACE = 1.0  # seconds for what has answered to end by itself
 _NAP = 0.01
@@ -127,6 +127,7 @@ class _Session:
         self._stream = iter(stream)
         self._unsent = memoryview(b"")
         self._line = bytearray()
+        self._said = 0  # bytes
         self._words = b""
         assert process.stdin and process.stdout and process.stderr
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
@@ -185,10 +186,15 @@ class _Session:
 
     def _lines(self) -> list[Line | Ended]:
         data = self._read(self._stdout)
+        self._said += len(data)
+        if self._said > _MOST:
+            self.process.kill()
+            self._words = b"it said more than an answer can be\n"
+            self._drop(self._stdout)
+            self._drop(self._stderr)
+            return []
         self._line += data
         if b"\n" not in data:
-            if len(self._line) > _LONGEST_LINE:
-                self.process.kill()
             return []
         *lines, self._line = self._line.split(b"\n")
         return [Line(self.destination, bytes(line)) for line in lines]

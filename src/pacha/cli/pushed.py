@@ -16,6 +16,7 @@ _COLOURS = {OK: "", CHANGED: "green", FAILED: "red", REVERTED: "red", UNREACHABL
 _IN_WORDS = {FAILED: "FAILED", REVERTED: "FAILED and was undone", UNREACHABLE: "UNREACHABLE"}
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _COLUMNS = 80  # where the width is not known
+_BUSY = "busy"  # a kind of trouble
 _LONGEST_NAME = 24
 _SHORTEST_NAMES = 8  # columns that are worth naming hosts in
 _OUTPUT_LINES = 20  # of each failed hook
@@ -27,6 +28,8 @@ _GONE = {"restart": "restarted", "reload": "reloaded"}
 
 def in_words(one: Outcome, dry_run: bool) -> str:
     """How it ended at a host, on one line; the same for hosts where the same was done."""
+    if one.trouble is not None and one.trouble.kind == _BUSY:
+        return "FAILED: another Pacha is at work there"  # each has its own number
     if one.trouble is not None:
         step = one.answer.get("step")
         during = f" during {step}" if isinstance(step, str) and step not in ("", "done") else ""
@@ -102,23 +105,28 @@ def print_outcomes(outcomes: Sequence[Outcome], *, dry_run: bool, diff: bool, wi
     colour = use_colour(to)
     width = width or _COLUMNS
     groups = fold(outcomes, dry_run)
-    for line, group in zip(group_lines(groups, width, colour), groups.values(), strict=True):
+    lines = group_lines(groups, width, colour)
+    for line, (words, group) in zip(lines, groups.items(), strict=True):
         print(line, file=to)
         if group[0].trouble is not None:
-            _print_failure(line, group, width, to)
+            _print_failure(words, line, group, width, to)
         if dry_run or diff or group[0].answer.get("diffs"):
             _print_details(group, width, colour, to)
 
 
-def _print_failure(line: str, group: Sequence[Outcome], width: int, to: TextIO) -> None:
-    """All names, unless the line has them; the next step; what a hook said."""
+def _print_failure(words: str, line: str, group: Sequence[Outcome], width: int, to: TextIO) -> None:
+    """What did not fit into the line: names, message; then the next step, and what a hook said."""
     indent = "  "
+    one = group[0]
+    assert one.trouble is not None
+    message = printable(one.trouble.message)
+    if words not in line or message not in words:
+        for row in _filled(message.split(), width - len(indent)):
+            print(f"{indent}{row}", file=to)
     names = [printable(one.destination) for one in group]
     if " ".join(names) not in line:
         for row in _filled(names, width - len(indent)):
             print(f"{indent}{row}", file=to)
-    one = group[0]
-    assert one.trouble is not None
     if one.trouble.hint:
         print(f"{indent}{printable(one.trouble.hint)}", file=to)
     for hook in one.listed("hooks"):
@@ -127,16 +135,20 @@ def _print_failure(line: str, group: Sequence[Outcome], width: int, to: TextIO) 
         print(f"{indent}{printable(str(hook.get('name')))}: exit {printable(str(hook.get('exit')))}", file=to)
         for said in str(hook.get("output", "")).splitlines()[-_OUTPUT_LINES:]:
             print(f"{indent}  {printable(said)}", file=to)
-    if len(group) > 1 and any(member.answer.get("hooks") != one.answer.get("hooks") for member in group[1:]):
+    if len(group) > 1 and any(_said(member) != _said(one) for member in group[1:]):
         print(f"{indent}(so said by {printable(one.destination)})", file=to)
 
 
-def _filled(names: Sequence[str], width: int) -> list[str]:
+def _said(one: Outcome) -> tuple[object, ...]:
+    return one.trouble, one.answer.get("hooks")
+
+
+def _filled(words: Sequence[str], width: int) -> list[str]:
     lines = [""]
-    for name in names:
-        if lines[-1] and len(lines[-1]) + 1 + len(name) > width:
+    for word in words:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
             lines.append("")
-        lines[-1] += f" {name}" if lines[-1] else name
+        lines[-1] += f" {word}" if lines[-1] else word
     return lines
 
 
