@@ -126,14 +126,10 @@ def test_one_that_never_stops_talking_is_cut_off(them: Fleet, endless: str) -> N
 
 
 def test_what_a_host_says_cannot_drive_the_terminal(them: Fleet) -> None:
-    evil = r"\\u001b[2J\\u202e"
-    words = (
-        f'{{"phase": "done", "ok": false, "error": {{"kind": "x", "message": "{evil}", "hint": "{evil}"}}, '
-    )
-    words += (
-        f'"hooks": [{{"name": "{evil}", "exit": 1, "output": "{evil}"}}], "diffs": [{{"diff": "+{evil}"}}]}}'
-    )
-    (them.place / "answer").write_text(words.replace("\\\\", "\\") + "\n")
+    evil = "\\u001b[2J\\u202e"  # as JSON has them
+    words = f'{{"phase": "done", "ok": false, "error": {{"kind": "x", "message": "{evil}", "hint": "{evil}"}}, '
+    words += f'"hooks": [{{"name": "{evil}", "exit": 1, "output": "{evil}"}}], "diffs": [{{"diff": "+{evil}"}}]}}'
+    (them.place / "answer").write_text(f"{words}\n")
     them.host("evil", f"cat {them.place}/answer")
     result = them.push("motd", "evil")
     assert result.code == 1
