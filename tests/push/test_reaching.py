@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -63,6 +64,9 @@ def test_one_that_cannot_be_reached_is_no_others_business(them: Fleet) -> None:
     assert "2 hosts  nothing to do  web1 web2" in result.out
     assert "locked   UNREACHABLE: it lets nobody in" in result.out
     assert "pacha push motd --retry" in result.err
+    quiet = them.push("motd", "web1", "locked", "web2", "-q")
+    assert "web1" not in quiet.out + quiet.err
+    assert "locked  UNREACHABLE" in quiet.out
 
 
 def test_retry_takes_those_that_are_left(them: Fleet) -> None:
@@ -156,6 +160,7 @@ def test_ctrl_c_ends_it_with_what_it_started(them: Fleet) -> None:
     result = them.pusher.finish(process)
     assert result.code == 130, result
     assert "Traceback" not in result.err
+    assert json.loads((them.pusher.state / "push.json").read_text()) == {str(them.pusher.home / "motd"): ["slow"]}
 
 
 def test_without_a_terminal_it_asks_nobody(them: Fleet) -> None:

@@ -98,9 +98,9 @@ def test_values_of_a_host_win_and_hosts_with_the_same_values_share(folder: Path)
     prepared = prepare(folder)
     assert workers("root@web1") == b"worker_processes 8;  # $web1\n"
     assert workers("web2") == b"worker_processes 4;  # $web2\n"
-    (folder / "templates/etc/nginx/workers.conf").unlink()
+    write(folder / "templates/etc/nginx/workers.conf", "worker_processes ${workers};\n")
     prepared = prepare(folder)
-    assert prepared.for_host("web1") is prepared.for_host("web2")
+    assert prepared.for_host("web2") is prepared.for_host("web3") is not prepared.for_host("web1")
 
 
 def test_only_files_and_no_settings(tmp_path: Path) -> None:

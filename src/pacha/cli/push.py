@@ -77,10 +77,13 @@ def run(session: Session, options: Namespace) -> int:
             raise Refused("not done: nothing was changed")
         call.restart_clock()
         call.seen = [one for one in looked.outcomes if one.destination not in rendered]
+    if not options.dry_run:
+        # Until it is known how it ended: who stops this here can go on with --retry.
+        _remember(session, options.deployment, rendered, rendered)
     pushed = call.push(rendered, dry_run=options.dry_run)
     if any(map(call.may_bootstrap, pushed.outcomes)):
         pushed = call.bootstrap(pushed, rendered)
-    if rendered and not session.as_json and not options.quiet:
+    if rendered and not session.as_json:
         call.show(pushed, dry_run=options.dry_run, to=sys.stdout)
     return call.finish(pushed)
 
@@ -196,10 +199,13 @@ class _Call:
         return Pushed(outcomes, pushed.left)
 
     def show(self, pushed: Pushed, *, dry_run: bool, to: TextIO) -> None:
-        """What was done, or would be, group by group."""
-        width = terminal_width(to)
-        print_outcomes(pushed.outcomes, dry_run=dry_run, diff=self._options.diff, width=width, to=to)
-        print_closing(pushed, self._seconds, dry_run=dry_run, to=to)
+        """What was done, or would be, group by group; with -q only what went wrong."""
+        width, diff = terminal_width(to), self._options.diff
+        quiet = self._options.quiet and not dry_run
+        outcomes = [one for one in pushed.outcomes if not (quiet and one.is_done)]
+        print_outcomes(outcomes, dry_run=dry_run, diff=diff, width=width, to=to)
+        if not quiet:
+            print_closing(pushed, self._seconds, dry_run=dry_run, to=to)
 
     def finish(self, pushed: Pushed) -> int:
         """Remember what is left, tell the end, and return the exit code."""

@@ -24,7 +24,7 @@ from pacha.core.parcel import MOMENTS, Deployment, Item, Parcel, Script, canonic
 from pacha.core.parcel_line import parse
 from pacha.core.patterns import Ignore
 from pacha.core.shown import shown
-from pacha.core.template import fill
+from pacha.core.template import fill, names
 
 FILES, TEMPLATES, HOOKS = PARTS = ("files", "templates", "hooks")
 # What a file's own mode in files/ never gives: a checkout under another umask would make it so.
@@ -82,14 +82,15 @@ class Prepared:
             if one.path not in on_the_way or one.kind != DIRECTORY or self._rules(one)
         ]
         self._scripts = tuple(_scripts(sources.hooks))
-        self._rendered: dict[tuple[tuple[str, str], ...], Rendered] = {}
+        self._asked_for = set[str]().union(*(names(one.data) for one in self._templates.values()))
+        self._rendered: dict[frozenset[tuple[str, str]], Rendered] = {}
 
     def for_host(self, destination: str) -> Rendered:
         """What a host gets; hosts with the same values share one. ConfigError where a template names a value
         that this host has not, or where the whole is more than a host takes.
         """
-        variables = self._variables(destination) if self._templates else {}
-        key = tuple(sorted(variables.items()))
+        variables = self._variables(destination)
+        key = frozenset((name, value) for name, value in variables.items() if name in self._asked_for)
         if key not in self._rendered:
             self._rendered[key] = self._render(variables, host_of(destination))
         return self._rendered[key]

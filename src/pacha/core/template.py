@@ -25,6 +25,11 @@ def fill(data: bytes, variables: Mapping[str, str], source: str, whose: str) -> 
         raise _first_problem(template, variables, source, whose) from None
 
 
+def names(data: bytes) -> set[str]:
+    """The values that a template asks for."""
+    return set(Template(data.decode("utf-8", "surrogateescape")).get_identifiers())
+
+
 def _first_problem(template: Template, variables: Mapping[str, str], source: str, whose: str) -> ConfigError:
     """Where in the text it is, which `substitute` tells only of one sort of mistake."""
     text = template.template
