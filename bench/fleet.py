@@ -23,13 +23,12 @@ from cases import Bench, attempt, expect
 from contestants import SYSTEM_PATH, Contestant, clean_environment
 from figures import HOSTS, PUSH_AGAIN, PUSH_CHANGED, PUSH_FIRST, controller
 from ground import Plot
-from subject import CHECKOUT
+from subject import CHECKOUT, INSTALLED
 from timing import CommandError, bare
 
 sys.path.insert(0, str(CHECKOUT))
 from tests.sshd import Sshd, sshd
 
-PEERS = CHECKOUT / "bench" / ".venv"
 PACKAGES = ("pyinfra", "ansible-core")
 FORKS = 20
 LONGEST_REST = 120.0  # seconds
@@ -134,10 +133,10 @@ class Ansible:
         (plot.root / "ansible.cfg").write_text(settings)
 
     def words(self, plot: Plot) -> tuple[str, ...]:
-        return str(PEERS / "bin" / "ansible-playbook"), str(plot.root / "play.yml")
+        return str(INSTALLED / "bin" / "ansible-playbook"), str(plot.root / "play.yml")
 
     def environment(self, plot: Plot) -> dict[str, str]:
-        path = f"{PEERS}/bin:{SYSTEM_PATH}"
+        path = f"{INSTALLED}/bin:{SYSTEM_PATH}"
         return {**clean_environment(plot), "ANSIBLE_CONFIG": str(plot.root / "ansible.cfg"), "PATH": path}
 
 
@@ -156,14 +155,14 @@ class Pyinfra:
 
     def words(self, plot: Plot) -> tuple[str, ...]:
         return (
-            str(PEERS / "bin" / "pyinfra"),
+            str(INSTALLED / "bin" / "pyinfra"),
             "-y",
             str(plot.root / "inventory.py"),
             str(plot.root / "deploy.py"),
         )
 
     def environment(self, plot: Plot) -> dict[str, str]:
-        return {**clean_environment(plot), "PATH": f"{PEERS}/bin:{SYSTEM_PATH}"}
+        return {**clean_environment(plot), "PATH": f"{INSTALLED}/bin:{SYSTEM_PATH}"}
 
 
 class PachaPushes:
@@ -238,13 +237,13 @@ def name_host(plot: Plot, server: Sshd, name: str, key: Path) -> None:
 
 def peers_missing() -> str | None:
     """Why pyinfra and Ansible cannot take part; their environment is made the first time."""
-    if not (PEERS / "ready").exists():
+    if not (INSTALLED / "ready").exists():
         try:
-            subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True, capture_output=True)
+            subprocess.run([sys.executable, "-m", "venv", str(INSTALLED)], check=True, capture_output=True)
             subprocess.run(
-                [PEERS / "bin" / "pip", "install", "-q", *PACKAGES], check=True, capture_output=True
+                [INSTALLED / "bin" / "pip", "install", "-q", *PACKAGES], check=True, capture_output=True
             )
-            (PEERS / "ready").touch()
+            (INSTALLED / "ready").touch()
         except (OSError, subprocess.CalledProcessError) as problem:
             return f"pip could not install {' and '.join(PACKAGES)}: {problem}"
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 import timing
 from contestants import SYSTEM_PATH
 from ground import Ground
-from subject import CHECKOUT, Pacha
+from subject import CHECKOUT, INSTALLED, Pacha
 from timing import Command, CommandError
 
 _PEERS = {
@@ -21,6 +21,8 @@ _PEERS = {
     "inotifywait": ("inotifywait", "--help"),
     "lsyncd": ("lsyncd", "--version"),
     "restic": ("restic", "version"),
+    "pyinfra": (str(INSTALLED / "bin" / "pyinfra"), "--version"),
+    "Ansible": (str(INSTALLED / "bin" / "ansible"), "--version"),
 }
 _NUMBER = re.compile(r"\d+(?:\.\w+)+")
 

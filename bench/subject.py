@@ -20,6 +20,7 @@ from ground import Plot
 from timing import Command, CommandError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+INSTALLED = CHECKOUT / "bench" / ".venv"  # peers that pip installs
 _AGENT_START = 120.0  # seconds until the agent has to have looked at everything
 
 

@@ -131,8 +131,12 @@ def test_one_that_never_stops_talking_is_cut_off(them: Fleet, endless: str) -> N
 
 def test_what_a_host_says_cannot_drive_the_terminal(them: Fleet) -> None:
     evil = "\\u001b[2J\\u202e"  # as JSON has them
-    words = f'{{"phase": "done", "ok": false, "error": {{"kind": "x", "message": "{evil}", "hint": "{evil}"}}, '
-    words += f'"hooks": [{{"name": "{evil}", "exit": 1, "output": "{evil}"}}], "diffs": [{{"diff": "+{evil}"}}]}}'
+    words = (
+        f'{{"phase": "done", "ok": false, "error": {{"kind": "x", "message": "{evil}", "hint": "{evil}"}}, '
+    )
+    words += (
+        f'"hooks": [{{"name": "{evil}", "exit": 1, "output": "{evil}"}}], "diffs": [{{"diff": "+{evil}"}}]}}'
+    )
     (them.place / "answer").write_text(f"{words}\n")
     them.host("evil", f"cat {them.place}/answer")
     result = them.push("motd", "evil")
@@ -160,7 +164,9 @@ def test_ctrl_c_ends_it_with_what_it_started(them: Fleet) -> None:
     result = them.pusher.finish(process)
     assert result.code == 130, result
     assert "Traceback" not in result.err
-    assert json.loads((them.pusher.state / "push.json").read_text()) == {str(them.pusher.home / "motd"): ["slow"]}
+    assert json.loads((them.pusher.state / "push.json").read_text()) == {
+        str(them.pusher.home / "motd"): ["slow"]
+    }
 
 
 def test_without_a_terminal_it_asks_nobody(them: Fleet) -> None:

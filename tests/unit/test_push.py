@@ -11,6 +11,7 @@ import pytest
 from pacha.core.answer import Ended, Line, Outcome
 from pacha.core.destinations import expand, host_of
 from pacha.core.errors import UsageError
+from pacha.core.ssh_command import kept_words
 from pacha.ops.push import RECEIVE, Pace, Push, Pushed
 
 DONE = b'{"phase": "done", "ok": true, "steps": []}'
@@ -200,3 +201,8 @@ def test_groups_and_hosts_each_once() -> None:
 )
 def test_the_host_of_a_destination(destination: str, host: str) -> None:
     assert host_of(destination) == host
+
+
+def test_a_socket_that_no_path_can_name_keeps_no_connection() -> None:
+    assert f'ControlPath="/run/pacha/{"x" * 39}%C"' in kept_words(f"/run/pacha/{'x' * 39}%C")
+    assert kept_words(f"/run/pacha/{'x' * 40}%C") == []

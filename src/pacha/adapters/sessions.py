@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO
+from typing import IO, cast
 
 from pacha.adapters import ssh_files
 from pacha.adapters.control import runtime_folder
@@ -23,8 +23,10 @@ from pacha.core.errors import Failed
 from pacha.core.ssh_command import kept_words, ssh_words
 
 _CHUNK = 1 << 16
-_MOST = 64_000_000  # bytes of a whole answer, which may hold a diff
+_MOST = 32_000_000  # bytes of a whole answer, which may hold differences …
+_LINE_COSTS = 300  # … and as many more for each line of it: to look at one takes longer than to get it
 _KEPT_WORDS = 8192  # of standard error, its end
+_PATIENCE = 10.0  # seconds for an ssh to end that has no more to say
 _GRACE = 1.0  # seconds for what has answered to end by itself
 _NAP = 0.01
 # All is said here by ourselves; banners and "Permanently added" are none of a push's business.
@@ -67,12 +69,14 @@ class Sessions:
         closing = any(session.is_closing for session in self._running.values())
         for key, _ in self._selector.select(_NAP if closing else seconds):
             session: _Session = key.data
-            found += session.attend(key.fileobj)
+            found += session.attend(cast("IO[bytes]", key.fileobj))
         for session in [one for one in self._running.values() if one.is_closing]:
             code = session.process.poll()
             if code is not None:
                 del self._running[session.destination]
                 found += session.ended(code)
+            elif time.monotonic() - session.silent_since > _PATIENCE:
+                session.process.kill()
         return found
 
     def close(self) -> None:
@@ -128,6 +132,7 @@ class _Session:
         self._unsent = memoryview(b"")
         self._line = bytearray()
         self._said = 0  # bytes
+        self.silent_since = 0.0  # when it had said all
         self._words = b""
         assert process.stdin and process.stdout and process.stderr
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
@@ -144,8 +149,10 @@ class _Session:
         """Whether it has said all: then its end is near."""
         return self._stdout.closed
 
-    def attend(self, pipe: object) -> list[Line | Ended]:
-        """Do what can be done at one of the pipes."""
+    def attend(self, pipe: IO[bytes]) -> list[Line | Ended]:
+        """Do what can be done at one of the pipes; another may have closed it just now."""
+        if pipe.closed:
+            return []
         if pipe is self._stdin:
             self._send()
         elif pipe is self._stderr:
@@ -186,7 +193,7 @@ class _Session:
 
     def _lines(self) -> list[Line | Ended]:
         data = self._read(self._stdout)
-        self._said += len(data)
+        self._said += len(data) + _LINE_COSTS * data.count(b"\n")
         if self._said > _MOST:
             self.process.kill()
             self._words = b"it said more than an answer can be\n"
@@ -208,5 +215,7 @@ class _Session:
     def _drop(self, pipe: IO[bytes]) -> None:
         if not pipe.closed:
             self._selector.unregister(pipe)
+            if pipe is self._stdout:
+                self.silent_since = time.monotonic()
             with suppress(OSError):
                 pipe.close()

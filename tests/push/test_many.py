@@ -1,0 +1,31 @@
+"""Many hosts at once: all are done, and four times as many take four times as long."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.push.fleet import fleet
+
+FEW, MANY = 50, 200
+
+
+@pytest.mark.soak
+def test_two_hundred_hosts(tmp_path: Path) -> None:
+    names = [f"h{number}" for number in range(MANY)]
+    seconds = {}
+    with fleet(tmp_path, *names) as them:
+        for name, count in (("few", FEW), ("many", MANY)):
+            them.deploy(name, {f"files/etc/{name}": "hello\n"})
+            them.push(name, *names[:count])  # the handshakes, and the first revision of each
+            time.sleep(count / 4)  # the histories are written meanwhile
+            them.deploy(name, {f"files/etc/{name}": "good day\n"})
+            begin = time.monotonic()
+            result = them.push(name, *names[:count], "--jobs", "50")
+            seconds[count] = time.monotonic() - begin
+            assert result.code == 0, result
+            assert all(them.hosts[host].read(f"/etc/{name}") == "good day\n" for host in names[:count])
+            time.sleep(count / 4)
+    assert seconds[MANY] < 1.5 * MANY / FEW * seconds[FEW], seconds
