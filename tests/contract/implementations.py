@@ -15,7 +15,7 @@ from pacha.adapters.hg.store import Store
 from pacha.adapters.hooks import HookResult, Hooks
 from pacha.adapters.index import Index
 from pacha.adapters.journal import Journal, Journals
-from pacha.adapters.lock import Lock
+from pacha.adapters.lock import Lock, Locks
 from pacha.adapters.packages.system import System
 from pacha.adapters.preflight import Preflight
 from pacha.adapters.secrets import Identities, Secrets
@@ -45,8 +45,10 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.Identities, Identities),
     (ports.Identities, NoIdentities),
     (ports.Lock, Lock),
+    (ports.Lock, Locks),
     (ports.Spool, Spool),
     (ports.ChangeFile, ChangeFile),
+    (ports.Images, Journal),
     (ports.Journal, Journal),
     (ports.Journals, Journals),
 ]

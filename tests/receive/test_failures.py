@@ -280,6 +280,21 @@ def test_a_full_disk_of_the_state_is_told_and_nothing_is_touched(tmp_path: Path)
         assert host.read("/etc/a") == b"old\n"
 
 
+@needs.loop
+def test_a_disk_of_the_state_that_fills_up_meanwhile_keeps_nothing_from_being_put_back(
+    tmp_path: Path,
+) -> None:
+    with loop_fs(tmp_path, 32) as disk:
+        host = Target(tmp_path)
+        host.pacha.state.rmdir()
+        host.pacha.state.symlink_to(disk.at)
+        host.put("/etc/a", b"old\n" * 1000)
+        full = f"dd if=/dev/zero of={disk.at}/ballast bs=4k 2>/dev/null\n".encode()
+        answer = host.receive(stream([file("/etc/a", b"new\n")], hooks={"post-push/1": full}))
+        assert (answer.code, answer.done["ok"], answer.done["reverted"]) == (1, False, True)
+        assert host.read("/etc/a") == b"old\n" * 1000
+
+
 def test_a_file_that_must_not_change_is_refused_with_the_way_out(host: Target) -> None:
     (host.root / "etc/nginx/on").unlink()
     (host.root / "etc/nginx/on").mkdir()

@@ -106,6 +106,22 @@ def test_an_undo_that_is_killed_is_finished_by_the_next_command(tmp_path: Path) 
         assert host.journals == []
 
 
+@needs.tools
+def test_a_hook_that_kills_the_receiver_keeps_nothing_from_being_put_back(tmp_path: Path) -> None:
+    host = Target(tmp_path)
+    host.receive(parcel(0))
+    host.settle()
+    twin = tmp_path / "twin"
+    save_twin(host.root, twin)
+    files = [file(f"/etc/app/{n}", b"other\n") for n in range(NUMBER)]
+    process = host.start()
+    process.communicate(stream(files, hooks={"post-push/1": b"kill -9 $PPID\n"}))
+    assert process.returncode == -signal.SIGKILL
+    assert host.read("/etc/app/0") == b"other\n"
+    assert "everything was put back" in host.pacha.run("status").err
+    assert compare(twin, host.root) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_undoes_what_is_not_done(tmp_path: Path, number: signal.Signals) -> None:
     host = Target(tmp_path)

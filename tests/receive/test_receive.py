@@ -4,6 +4,7 @@ the history written afterwards.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -166,6 +167,29 @@ def test_the_next_push_knows_what_the_last_one_wrote_before_that_is_recorded(hos
         answer = host.receive(stream([file("/etc/a", b"%d\n" % number)]))
         assert answer.code == 0, answer
     assert [message for _, message in messages(host)][:2] == ["push of web", "push of web"]
+
+
+def test_what_was_written_is_known_though_the_receiver_died_right_after_it(host: Target) -> None:
+    host.receive(stream([file("/etc/a", b"1\n")]))
+    record = host.pacha.state / "deployed/web"
+    before = record.read_bytes()
+    host.settle()
+    assert host.receive(stream([file("/etc/a", b"2\n")])).code == 0
+    record.write_bytes(before)  # as if it had not come to that
+    assert host.receive(stream([file("/etc/a", b"3\n")])).code == 0
+
+
+def test_a_push_does_not_wait_until_another_is_recorded(host: Target) -> None:
+    host.put("/etc/a", b"0\n")
+    host.pacha.ok("watch", "/etc/a")
+    with (host.pacha.state / "lock").open("a") as lock:  # as who records it holds
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for number in range(1, 4):
+            assert host.receive(stream([file("/etc/a", b"%d\n" % number)])).code == 0
+    newest = [host.pacha.ok("log")["revisions"][n]["id"] for n in range(4)]
+    assert [host.pacha.ok("cat", "/etc/a", "--at", each)["content"] for each in newest] == [
+        "3\n", "2\n", "1\n", "0\n",
+    ]  # fmt: skip
 
 
 # -- the history -------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class Journal:
             os.close(self._images)
             self._images = -1
         plan = os.path.join(self._folder, "plan")
-        if os.path.exists(plan):
+        with suppress(FileNotFoundError):
             os.unlink(plan)
         # A folder of files and nothing else.
         with suppress(OSError):

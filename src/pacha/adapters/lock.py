@@ -1,10 +1,10 @@
 """Pacha's own locks: a `flock` on a file in a state folder, let go by the kernel when its holder dies.
 
-`Lock` is that on `<state>/lock`, one writer at a time, taken by whatever changes the store, the index or
-live files. It holds the holder's process number and verb for the message that another one gets. The
-Mercurial child inherits the descriptor: where Pacha is killed in the middle of a commit, the lock stays
-held until the child has finished or undone it. The functions are for the agent, and for what a server
-locks.
+`Locks` are those on `<state>/live.lock` and `<state>/lock`, one writer at a time, taken by whatever changes
+live files, the store or the index. They hold the holder's process number and verb for the message that
+another one gets. The Mercurial child inherits the descriptor of the second: where Pacha is killed in the
+middle of a commit, that lock stays held until the child has finished or undone it. The functions are for the
+agent, and for what a server locks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def take(descriptor: int) -> None:
 
 
 class Lock:
-    """The lock of one state folder; a context manager that waits briefly and may be entered again by its
+    """One lock; a context manager that waits briefly and may be entered again by its
     holder.
     """
 
@@ -132,13 +132,13 @@ class Lock:
     def _wait(self) -> None:
         deadline = time.monotonic_ns() + self._patience_ns
         self._patience_ns = self._wait_ns
-        number = ""
+        hastened = ""
         while not try_lock(self._descriptor):
-            if not number:
-                number, _ = self._holder()
+            number, verb = self._holder()
+            if number != hastened:
                 self._hasten(number)
+                hastened = number
             if time.monotonic_ns() > deadline:
-                number, verb = self._holder()
                 who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
                 hint = "wait for it to end, then run this again"
                 raise Busy(f"{who} holds the lock {self._path}", hint=hint)
@@ -157,3 +157,42 @@ class Lock:
             from pacha.adapters.priority import hasten
 
             hasten(int(number))
+
+
+class Locks:
+    """The two locks of a state folder, held together: `live`, of who changes live files, and `history`, of
+    who changes the store and the index.
+
+    Operations compare the one with the other, and hold both. A push holds `live` alone and what records it
+    `history` alone, so that no push waits until another is recorded. Whoever wants both takes `live` first.
+    """
+
+    def __init__(self, folder: str, verb: str) -> None:
+        self.live = Lock(os.path.join(folder, "live.lock"), verb)
+        self.history = Lock(os.path.join(folder, "lock"), verb)
+
+    def be_known_as(self, verb: str) -> None:
+        """What another one is told who wants one of them meanwhile."""
+        self.live.be_known_as(verb)
+        self.history.be_known_as(verb)
+
+    def briefly(self) -> Locks:
+        """Both, to be entered with little patience."""
+        self.live.briefly()
+        self.history.briefly()
+        return self
+
+    def __enter__(self) -> Locks:
+        self.live.__enter__()
+        try:
+            self.history.__enter__()
+        except BaseException:
+            self.live.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.history.__exit__(kind, error, trace)
+        self.live.__exit__(kind, error, trace)

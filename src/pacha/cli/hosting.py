@@ -14,7 +14,7 @@ from pacha.adapters.change_file import ChangeFile
 from pacha.adapters.deployments import Deployments
 from pacha.adapters.files.tree import Tree
 from pacha.adapters.journal import Journals
-from pacha.adapters.lock import Lock
+from pacha.adapters.lock import Locks
 from pacha.adapters.spool import Spool
 from pacha.core.maintenance import NAME
 from pacha.ops.host import Host
@@ -41,10 +41,10 @@ class Adapters:
     session.
     """
 
-    def __init__(self, session: Session, config: Config, lock: Lock, tree: Tree) -> None:
+    def __init__(self, session: Session, config: Config, locks: Locks, tree: Tree) -> None:
         self._session = session
         self._config = config
-        self._lock = lock
+        self._locks = locks
         self._tree = tree
 
     def _within(self, name: str) -> str:
@@ -53,7 +53,9 @@ class Adapters:
     def store(self) -> Store:
         from pacha.adapters.hg.store import Store
 
-        return self._session.closing(Store(os.fsencode(self._within("store")), self._lock.descriptors))
+        return self._session.closing(
+            Store(os.fsencode(self._within("store")), self._locks.history.descriptors)
+        )
 
     def index(self) -> Index:
         from pacha.adapters.index import Index
@@ -106,7 +108,7 @@ class Adapters:
 def host_of(session: Session, config: Config) -> Host:
     """The host of a session."""
     folder = session.state_path
-    lock = Lock(os.path.join(folder, "lock"), session.verb)
+    locks = Locks(folder, session.verb)
     tree = Tree(config.root)
     return Host(
         name=config.host or machine.host_name(),
@@ -119,12 +121,14 @@ def host_of(session: Session, config: Config) -> Host:
         secrets=session.secrets,
         identities=session.identities,
         hooks=session.hooks,
-        lock=lock,
+        lock=locks,
+        live_lock=locks.live,
+        history_lock=locks.history,
         journals=Journals(os.path.join(folder, "journal")),
         change_file=ChangeFile(os.path.join(folder, NAME)),
         rebuild_file=ChangeFile(os.path.join(folder, "rebuild.json")),
         deployments=Deployments(os.path.join(folder, "deployed")),
-        adapters=Adapters(session, config, lock, tree),
+        adapters=Adapters(session, config, locks, tree),
         new_spool=lambda: Spool(folder),
         now_ns=machine.now_ns,
         detach=session.detach,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pacha.ops.receive import Receiving
 
 _FORMAT = 1
+_SILENCE = 900  # seconds after which a stream that says nothing is given up
 _PAUSE = 1.0  # seconds until what was pushed is recorded: the next push shall not have to wait for that
 
 
@@ -94,9 +96,10 @@ def run(session: Session, options: Namespace) -> int:
     try:
         answer.phase("verify")
         stream = cast("BufferedReader", sys.stdin.buffer)
+        signal.alarm(_SILENCE)
         parcel = parse(stream.readline(LINE_AT_MOST + 1))
         outcome["deployment"] = parcel.deployment.name
-        is_recorded_by_us = _receive(session, parcel, stream.read1, outcome)
+        is_recorded_by_us = _receive(session, parcel, _patiently(stream.read1), outcome)
     except PachaError as problem:
         error = problem
     except OSError as problem:
@@ -116,20 +119,18 @@ def run(session: Session, options: Namespace) -> int:
 def _record(session: Session) -> int:
     """Write the pushes of this host into its history, and send that, while there is nothing better to do.
 
-    Whoever has the lock by then sees to it: every command does, and another push leaves a process like this.
+    Who has that lock all the time sees to it: every command does.
     """
     from pacha.adapters.priority import be_idle
 
     be_idle()
     time.sleep(_PAUSE)
     from pacha.cli.sent import send
-    from pacha.ops.heal import heal
-    from pacha.ops.tip import tip_of
+    from pacha.ops.pushed import record_pushes
 
+    session.host.lock = session.host.history_lock
     try:
-        with session.host.lock.briefly():
-            heal(session.host)
-            tip_of(session.host)
+        record_pushes(session.host)
     except Busy:
         return 0
     send(session)
@@ -147,6 +148,7 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
     host.lock.be_known_as(f"receive: {parcel.deployment.name}, pushed by {parcel.wishes.by or 'unknown'}")
     spool = session.closing(host.new_spool())
     contents = {digest: spool.put(data) for digest, data in unpack(parcel, read)}
+    signal.alarm(0)
     work = Receiving(host, parcel, contents, spool)
     try:
         work.run()
@@ -156,6 +158,16 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
     finally:
         outcome.update(_outcome(work))
     return work.is_applied and not (work.is_watched and session.has_agent)
+
+
+def _patiently(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """The same, the wait for each part bounded: nothing is locked yet, and nobody misses this process."""
+
+    def patient(size: int) -> bytes:
+        signal.alarm(_SILENCE)
+        return read(size)
+
+    return patient
 
 
 def _outcome(work: Receiving) -> dict[str, Any]:

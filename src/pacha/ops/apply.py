@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from os import stat_result
 
     from pacha.ops.host import Host
-    from pacha.ops.ports import Directory, Journal, Workbench
+    from pacha.ops.ports import Directory, Images, Workbench
 
 # Entries made beside their targets before they are put in place: bounds the space needed, and makes one flush
 # serve many.
@@ -50,9 +50,7 @@ class Done(NamedTuple):
 class Apply:
     """One plan being applied; with `is_whole`, all of it or as little as there is when a step fails."""
 
-    def __init__(
-        self, host: Host, journal: Journal, steps: Sequence[Step], *, is_whole: bool = False
-    ) -> None:
+    def __init__(self, host: Host, journal: Images, steps: Sequence[Step], *, is_whole: bool = False) -> None:
         self._is_whole = is_whole
         self._host = host
         self._journal = journal

@@ -31,10 +31,7 @@ def new_id(host: Host) -> str:
 def heal(host: Host) -> None:
     """Under the lock: mend the store, remove temporary files, settle journals."""
     with host.lock:
-        if host.store.exists and (host.store.is_abandoned or host.store.has_lock) and host.store.recover():
-            host.report.note(
-                "an interrupted capture was undone; what it would have recorded is captured next"
-            )
+        mend_store(host)
         if host.journals.any():
             for journal, complete in list(host.journals.all()):
                 if complete and journal.header.get("is_whole"):
@@ -43,9 +40,15 @@ def heal(host: Host) -> None:
                     _settle(host, journal, complete)
 
 
+def mend_store(host: Host) -> None:
+    """Undo a transaction that a killed Pacha has left."""
+    if host.store.exists and (host.store.is_abandoned or host.store.has_lock) and host.store.recover():
+        host.report.note("an interrupted capture was undone; what it would have recorded is captured next")
+
+
 def prepare_for_push(host: Host) -> None:
-    """Under the lock: what must be settled before live files are compared with a deployment, and no more.
-    What an earlier push has done may still wait to be recorded.
+    """Under the lock of live files: what must be settled before they are compared with a deployment, and no
+    more. What an earlier push has done may still wait to be recorded.
     """
     if not host.journals.any():
         return
@@ -55,8 +58,27 @@ def prepare_for_push(host: Host) -> None:
         elif not journal.header.get("is_whole"):
             heal(host)
             return
-        elif not journal.is_applied:
+        elif journal.is_applied:
+            keep_record(host, journal)
+        else:
             _settle_whole(host, journal)
+
+
+def keep_record(host: Host, journal: Journal) -> None:
+    """What an applied push has deployed is known from then on, whatever ended it right afterwards."""
+    from pacha.core.deployed import parse
+
+    if not is_kept(host, journal):
+        host.deployments.put(parse(journal.header["deployed"].encode()))
+
+
+def is_kept(host: Host, journal: Journal) -> bool:
+    """Whether that is known already, from this push or from a later one."""
+    from pacha.core.deployed import parse
+
+    deployed = parse(journal.header["deployed"].encode())
+    known = {record.deployment: record.time_ns for record in host.deployments.all()}
+    return known.get(deployed.deployment, -1) >= deployed.time_ns
 
 
 def heal_if_free(host: Host) -> None:
@@ -121,10 +143,8 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
     if not journal.is_applied:
         remove_temporaries(host, journal)
         if deadline is None:
-            verb, target = journal.header["verb"], journal.header.get("target", "")
+            verb, target = journal.header["verb"], journal.header["target"]
             journal.discard()
-            if "undoes" in journal.header:  # what it undoes is settled by its own journal
-                return
             state = "each file is as it was or as it was to be"
             host.report.note(f"a {verb} to {target} was interrupted: {state}; run it again")
             return

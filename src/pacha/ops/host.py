@@ -122,6 +122,8 @@ class Host:
         identities: Identities,
         hooks: Hooks,
         lock: Lock,
+        live_lock: Lock,
+        history_lock: Lock,
         journals: Journals,
         change_file: ChangeFile,
         rebuild_file: ChangeFile,
@@ -143,7 +145,9 @@ class Host:
         self.secrets = secrets
         self.identities = identities
         self.hooks = hooks
-        self.lock = lock
+        self.lock = lock  # both of the next, for whatever compares live files with the history
+        self.live_lock = live_lock
+        self.history_lock = history_lock
         self.journals = journals
         self.change_file = change_file
         self.rebuild_file = rebuild_file  # how far a rebuild is

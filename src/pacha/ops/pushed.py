@@ -18,6 +18,7 @@ from pacha.core.names import is_below, outermost, split
 from pacha.core.tracked import Row, Vanished
 from pacha.core.who import Origin
 from pacha.ops.capture import Difference, record
+from pacha.ops.heal import is_kept, keep_record, mend_store
 from pacha.ops.look import Look
 from pacha.ops.moments import Ran
 from pacha.ops.scan import Finding
@@ -44,10 +45,8 @@ def settle(host: Host, journal: Journal) -> None:
     Where a hook or admission says no, that is told, and the live files are left to the captures to come.
     """
     header, outcome = journal.header, journal.outcome
+    keep_record(host, journal)
     deployed = parse(header["deployed"].encode())
-    known = {record.deployment: record.time_ns for record in host.deployments.all()}
-    if known.get(deployed.deployment, -1) < deployed.time_ns:
-        host.deployments.put(deployed)
     watched = _watch(host, journal)
     hooks = [Ran(**ran) for ran in outcome.get("hooks", ())]
     origin = Origin(header["author"], ())
@@ -61,13 +60,27 @@ def settle(host: Host, journal: Journal) -> None:
     journal.discard()
 
 
+def record_pushes(host: Host) -> None:
+    """Settle what applied pushes have left, and nothing else: the lock of the history is enough, so that the
+    next push need not wait. `host.lock` must be that one.
+    """
+    with host.lock:
+        mend_store(host)
+        for journal, complete in list(host.journals.all()):
+            is_pushed = complete and journal.header.get("is_whole") and journal.is_applied
+            # What is not known to be deployed yet is kept by the next push, which is at work maybe.
+            if is_pushed and is_kept(host, journal):
+                settle(host, journal)
+
+
 def record_live(host: Host, paths: Iterable[bytes], message: str) -> None:
-    """Record some paths as they are now, and watch them from then on. Under the lock."""
+    """Record some paths as they are now, and watch them from then on."""
     paths = list(paths)
     if new := [path for path in paths if host.rules.watch_of(path) is None]:
         host.track(new)
     look = Look(host)
-    _record(host, [_now(host, look, path) for path in paths], message, Origin("unknown", ()), ())
+    with host.lock:
+        _record(host, [_now(host, look, path) for path in paths], message, Origin("unknown", ()), ())
 
 
 def _now(host: Host, look: Look, path: bytes) -> State:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pacha.core.deployed import Deployed, render
@@ -80,7 +80,7 @@ class Receiving:
         """Do it. Raise Refused, Edited, HookFailed or another PachaError where the host stays, or is again,
         as it was.
         """
-        with self._host.lock, ExitStack() as stack:
+        with self._host.live_lock, ExitStack() as stack:
             prepare_for_push(self._host)
             self._enter("plan")
             missing = self._missing()
@@ -184,7 +184,8 @@ class Receiving:
             self.phase = failed_in
             raise
         self.is_applied = True
-        self._host.deployments.put(self._record())
+        with suppress(OSError):  # the journal has it
+            self._host.deployments.put(self._record())
 
     def _header(self, identity: str) -> dict[str, Any]:
         deployment, by = self._deployment, self._parcel.wishes.by

@@ -8,19 +8,23 @@ history first. It runs no hooks and restarts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from pacha.core.deployed import facet
 from pacha.core.entry import Entry
+from pacha.core.errors import PachaError
 from pacha.core.plan import Step, build
+from pacha.core.shown import shown
 from pacha.ops.apply import Apply, Done
-from pacha.ops.heal import new_id, remove_temporaries
+from pacha.ops.heal import remove_temporaries
 from pacha.ops.look import Look
 
 if TYPE_CHECKING:
+    from pacha.core.tracked import Recorded
     from pacha.ops.host import Host
-    from pacha.ops.ports import Journal
+    from pacha.ops.ports import Journal, Spool
 
 
 def put_back(host: Host, journal: Journal) -> list[Done]:
@@ -45,15 +49,26 @@ def put_back(host: Host, journal: Journal) -> list[Done]:
 
     results: list[Done] = []
     if steps:
-        again = host.journals.new(f"{journal.id}u{new_id(host)}")
-        work = Apply(host, again, steps)
-        header: dict[str, object] = {"id": again.id, "verb": "undo", "host": host.name, "undoes": journal.id}
-        work.prepare(header, contents, None)
-        results = work.run()
-        again.discard()
+        with closing(host.new_spool()) as spool:
+            work = Apply(host, _Unkept(spool), steps)
+            work.prepare({}, contents, None)
+            results = work.run()
     if all(done.ok for done in results):
         journal.discard()
     return results
+
+
+class _Unkept:
+    """What `ops/apply` takes for a journal: the one that is being undone stays, and is all that is needed. So
+    an undo writes nothing but live files, also where the disk of the state is full.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.put = spool.put
+        self.get = spool.get
+
+    def arm(self, header: dict[str, Any], steps: Iterable[Recorded], deadline_ns: int | None) -> None:
+        """There is nothing to write down."""
 
 
 def _keep_what_is_neither(host: Host, journal: Journal, live: dict[bytes, Entry]) -> None:
@@ -66,4 +81,8 @@ def _keep_what_is_neither(host: Host, journal: Journal, live: dict[bytes, Entry]
     if others:
         from pacha.ops.pushed import record_live
 
-        record_live(host, others, f"before undoing the push of {journal.header['target']}")
+        try:
+            record_live(host, others, f"before undoing the push of {journal.header['target']}")
+        except (PachaError, OSError) as problem:  # what is wrong with the history must not keep this from it
+            names = ", ".join(map(shown, others))
+            host.report.note(f"what was changed meanwhile is not in the history ({problem}): {names}")
