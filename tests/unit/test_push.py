@@ -149,6 +149,7 @@ ENDS = [
     ("bash: line 1: pacha: command not found", 127, "failed", "no-pacha"),
     ("env: 'pacha': No such file or directory", 126, "failed", "no-pacha"),
     ("pacha: 'receive' is no verb of pacha\n       did you mean rekey?", 2, "failed", "no-pacha"),
+    ("", 255, "failed", "lost"),
     ("Traceback (most recent call last):\nMemoryError", 1, "failed", "failed"),
 ]  # fmt: skip
 

@@ -90,7 +90,9 @@ def outcome(destination: str, said: Mapping[str, Any], seconds: float) -> Outcom
 
 def broken(end: Ended, phase: str, seconds: float) -> Outcome:
     """What it means that there was no last line; `phase` is the last that the host spoke of, or empty."""
-    state = UNREACHABLE if end.exit == SSH_FAILED and not phase else FAILED
+    # Where ssh itself fails, it says why: silence is that of a command that was killed.
+    is_reached = bool(phase) or end.exit != SSH_FAILED or not end.words.strip()
+    state = FAILED if is_reached else UNREACHABLE
     return Outcome(end.destination, state, _explain(end, phase), {}, seconds)
 
 
@@ -106,8 +108,10 @@ def _told(error: object) -> Trouble:
 
 def _explain(end: Ended, phase: str) -> Trouble:
     last = last_line(end.words)[:_LONGEST]
+    hint = "push again: the host finishes or undoes what it had begun"
+    if end.exit == SSH_FAILED and not last and not phase:
+        return Trouble("lost", "it ended before it said anything", hint)
     if phase:
-        hint = "push again: the host finishes or undoes what it had begun"
         if end.exit == SSH_FAILED:
             return Trouble("lost", f"the connection was lost during {phase}", hint)
         return Trouble("failed", f"it ended during {phase}: {last or f'exit {end.exit}'}", hint)
