@@ -31,7 +31,7 @@ HEALED = 10.0
 AGENT, WORKER, MERCURIAL = "agent", "worker", "mercurial"
 VICTIMS = (AGENT, WORKER, MERCURIAL)
 STATE = {
-    "store", "lock", "agent.lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "journal", "change.json",
+    "store", "lock", "live.lock", "agent.lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "journal", "change.json",
 }  # fmt: skip
 
 
