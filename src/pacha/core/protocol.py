@@ -97,7 +97,7 @@ def _of_host(asked: Request, name: str) -> Request:
 
 def _of_reader(asked: Request, role: str) -> Request:
     if asked.purpose == "send":
-        raise Refused(f"this key is that of a {role}: it reads histories, and has none here")
+        raise Refused(f"this key is there to read ({role}): it has no history of its own")
     if asked.purpose == "rebuild" and role != ADMIN:
         raise Refused("this key reads: to rebuild a host takes that host's own key, or an admin's")
     return asked

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 from pacha.core import accounts
 from pacha.core.entry import Entry
-from pacha.core.errors import Failed, NotFound
+from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
-from pacha.core.packages import INSTALL, MARK, Deviation, PackageStep, outcome
+from pacha.core.packages import Deviation
 from pacha.core.plan import Step
 from pacha.core.rules import Rules
-from pacha.core.shown import printable
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.confirm import new_id
@@ -32,6 +31,7 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
+from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     BEFORE,
     Draft,
@@ -141,7 +141,6 @@ class _Rebuild:
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
-        self._last_words = ""  # of the package manager
 
     def _rules(self) -> Rules:
         """What is tracked from now on: as it was then, but for single paths, which are added."""
@@ -215,10 +214,6 @@ class _Rebuild:
 
     def _save(self) -> None:
         self._host.rebuild_file.write(self._progress)
-
-    def _said(self, line: bytes) -> None:
-        self._last_words = line.decode("utf-8", "replace").strip() or self._last_words
-        self._host.report.tool_output(line)
 
     # -- the line ----------------------------------------------------------------------------------
 
@@ -294,38 +289,13 @@ class _Rebuild:
             self._perform(planned, lambda steps: (contents[step.path] for step in steps))
 
     def _packages(self) -> None:
-        host = self._host
         if not self._request.wants("packages"):
             return
-        steps, self._deviations = plan_packages(host, self._desired.facts)
-        if not steps:
-            return
-        self._progress["installed"] = True
-        host.system.refresh(self._said)
-        steps, self._deviations = plan_packages(host, self._desired.facts)
-        wishes = [step for step in steps if step.action != MARK]
-        if wishes and host.system.install([(w.name, w.version) for w in wishes], self._said) != 0:
-            host.report.note("not all packages can be had in the captured versions: taking the newest")
-            self._install_what_can_be(wishes)
-        marked = {n: p for family in self._desired.facts.packages.values() for n, p in family.items()}
-        present = host.system.present()
-        host.system.mark({name: p for name, p in marked.items() if name in present}, self._said)
-        self._deviations += outcome(steps, present)
-
-    def _install_what_can_be(self, wishes: Sequence[PackageStep]) -> None:
-        """Without versions; then, as one that is not to be had stops the transaction, without those."""
-        system = self._host.system
-        available = system.available([wish.name for wish in wishes])
-        missing = [wish.name for wish in wishes if wish.action == INSTALL and wish.name in available]
-        newest = [(name, None) for name in missing]
-        if not newest or system.install(newest, self._said) == 0:
-            return
-        system.refresh(self._said)  # the first try may have met what a killed run had left half done
-        if system.install(newest, self._said) != 0:
-            raise Failed(
-                f"the packages could not be installed: {printable(self._last_words)}",
-                hint="-v shows all of it; run it again: it goes on",
-            )
+        told = self._desired.facts
+        steps, self._deviations = plan_packages(self._host, told)
+        if steps or is_under_way(self._progress):
+            self._progress["installed"] = True
+            self._deviations = install(self._host, told, self._progress, self._save)
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -357,7 +327,7 @@ class _Rebuild:
 
     def _units(self) -> None:
         if self._results or self._progress.get("installed"):
-            self._host.system.settle(b"/etc/hostname" in self._results, self._said)
+            self._host.system.settle(b"/etc/hostname" in self._results, self._host.report.tool_output)
 
     def _write(self, is_meant: Callable[[bytes], bool]) -> None:
         """Bring what is meant to its desired state."""

@@ -116,11 +116,20 @@ class Apt:
         return [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--allow-downgrades", "--allow-change-held-packages",
                 "install", "--", *words]  # fmt: skip
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """By apt's own simulation, whose lines are `Inst name [old] (version source [arch])`."""
+        words = self.install(wishes)
+        lines = root.run([*words[: words.index("install")], "--simulate", *words[words.index("install") :]])
+        found = [line.split(b" ")[1] for line in lines.splitlines() if line.startswith(b"Inst ")]
+        return [name for name in found if name not in {wish.name for wish in wishes}]
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
-        """`apt-mark manual` and `hold`."""
+        """`apt-mark manual`, `auto` and `hold`."""
         manual = [text(name) for name, package in packages.items() if not package.is_automatic]
+        automatic = [text(name) for name, package in packages.items() if package.is_automatic]
         held = [text(name) for name, package in packages.items() if package.is_held]
-        return [["apt-mark", word, *names] for word, names in (("manual", manual), ("hold", held)) if names]
+        lists = (("manual", manual), ("auto", automatic), ("hold", held))
+        return [["apt-mark", word, *names] for word, names in lists if names]
 
 
 def _is_there(stanza: Mapping[bytes, bytes]) -> bool:
