@@ -1,8 +1,8 @@
 """The packages of a rebuild: one transaction of the root's package manager, and what a killed one has left.
 
 Called by `ops/rebuild` in its phase of packages, inside the lock. Which packages there shall be is decided by
-`core/packages`, how they are installed by `adapters/packages`; here is the order, and what to do where not all
-can be had.
+`core/packages`, how they are installed by `adapters/packages`; here is the order, and what to do where not
+all of them can be had.
 """
 
 from __future__ import annotations
