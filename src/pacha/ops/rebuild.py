@@ -20,7 +20,7 @@ from pacha.core import accounts
 from pacha.core.entry import Entry
 from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
-from pacha.core.packages import Deviation
+from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
@@ -204,12 +204,13 @@ class _Rebuild:
             seconds,
         )
 
-    def _phase(self, name: str, work: Callable[[], None]) -> None:
+    def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
+        """Do it, and write down that it is done, unless it says that it is not: the next run does more."""
         if name in self._progress["done"]:
             return
         self._host.report.phase(name)
-        work()
-        self._progress["done"].append(name)
+        if work() is not False:
+            self._progress["done"].append(name)
         self._save()
 
     def _save(self) -> None:
@@ -288,14 +289,15 @@ class _Rebuild:
             planned = Planned([step for step, _ in keys], {})
             self._perform(planned, lambda steps: (contents[step.path] for step in steps))
 
-    def _packages(self) -> None:
+    def _packages(self) -> bool:
         if not self._request.wants("packages"):
-            return
+            return True
         told = self._desired.facts
         steps, self._deviations = plan_packages(self._host, told)
         if steps or is_under_way(self._progress):
             self._progress["installed"] = True
             self._deviations = install(self._host, told, self._progress, self._save)
+        return not any(is_missing(deviation) for deviation in self._deviations)
 
     # -- accounts ----------------------------------------------------------------------------------
 
