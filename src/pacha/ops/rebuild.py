@@ -38,8 +38,8 @@ from pacha.ops.rebuild_plan import (
     Request,
     desire,
     draft,
+    is_within,
     key_steps,
-    owned_by,
     plan_files,
     plan_packages,
     plan_people,
@@ -180,7 +180,7 @@ class _Rebuild:
             finally:
                 host.hooks = kept
         left = (
-            plan_files(host, self._source, self._desired, lambda _path: True)[0].steps
+            plan_files(host, self._source, self._desired, lambda _path: True).steps
             if self._request.wants("files")
             else []
         )
@@ -280,9 +280,9 @@ class _Rebuild:
         """Lists and keys first: packages come from there."""
         if not self._request.wants("packages"):
             return
-        is_meant = owned_by(self._host.system.repositories())
+        places = self._host.system.repositories()
         if self._request.wants("files"):
-            self._write(is_meant)
+            self._write(lambda path: is_within(path, places))
         keys = key_steps(self._host, self._desired.facts)
         contents = {step.path: data for step, data in keys}
         if keys:
@@ -333,7 +333,7 @@ class _Rebuild:
 
     def _write(self, is_meant: Callable[[bytes], bool]) -> None:
         """Bring what is meant to its desired state."""
-        planned, _ = plan_files(self._host, self._source, self._desired, is_meant)
+        planned = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
         stored = stored_files(self._source, self._desired.target, planned.steps)
