@@ -25,6 +25,7 @@ from pacha.core.plan import Step
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
+from pacha.ops.catch_up import archived_name
 from pacha.ops.confirm import new_id
 from pacha.ops.fetch import check_line
 from pacha.ops.heal import finish, heal
@@ -229,7 +230,7 @@ class _Rebuild:
             return
         host.name = request.name
         if source.store.path != host.store.path and not self._has(host, source.store.tip()):
-            built = host.archive.begin(f"{host.now_ns() // 1_000_000:x}")
+            built = host.archive.begin(archived_name(host.now_ns()))
             try:
                 source.store.copy(built, is_foreign=source.is_foreign)
                 host.store.close()
