@@ -22,14 +22,14 @@ from pacha.core.names import ancestors, content_path, is_below, join, outermost,
 from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
 from pacha.core.revision import Revision
-from pacha.core.rules import Rules
+from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
 from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
 from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
 from pacha.ops.secrets import opened
-from pacha.ops.tip import lines_at, rules_at
+from pacha.ops.tip import lines_at, text_at
 
 PARTS = ("packages", "users", "files", "hooks")
 MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
@@ -94,7 +94,7 @@ def target_of(source: Past, to: str | None) -> Revision:
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
     """What shall be, by the source's revision. Raise DamagedStore where that cannot be read."""
     try:
-        text = rules_at(source, target.position)
+        text = text_at(source, target.position, RULES)
         rules = Rules.parse(text) if text else host.rules
         told = facts.parse(stored_facts(source, target.position))
     except ValueError as problem:
