@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pacha.core import accounts
-from pacha.core.entry import Entry
+from pacha.core.entry import Entry, content_digest
 from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
@@ -359,9 +359,7 @@ class _Rebuild:
 
 def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:
     """The contents, none for one that is not what its metadata says."""
-    import hashlib
-
     for step, data in zip(steps, contents, strict=True):
         wanted = step.after.sha256 if step.after is not None else None
-        is_right = data is None or wanted is None or hashlib.sha256(data).hexdigest().encode() == wanted
+        is_right = data is None or wanted is None or content_digest(data) == wanted
         yield data if is_right else None

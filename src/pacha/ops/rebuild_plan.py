@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from pacha.core import accounts, facts, packages
 from pacha.core.accounts import NOBODY, People
-from pacha.core.entry import BLOCK, CHARACTER, DIRECTORY, FILE, Entry, parse_entry, render_entry
+from pacha.core.entry import (
+    BLOCK,
+    CHARACTER,
+    DIRECTORY,
+    FILE,
+    Entry,
+    content_digest,
+    parse_entry,
+    render_entry,
+)
 from pacha.core.errors import DamagedStore, NotFound, Refused
 from pacha.core.facts import Facts
 from pacha.core.identity import identity
@@ -293,12 +302,9 @@ def _guarded(host: Host, step: Step) -> Step:
 
 def key_steps(host: Host, told: Facts) -> list[tuple[Step, bytes]]:
     """Steps, with their contents, for keys of repositories that were kept as facts and are missing here."""
-    import hashlib
-
     steps = []
     for path, data in sorted(told.repositories.items()):
         if host.tree.lstat(path) is None:
-            digest = hashlib.sha256(data).hexdigest().encode()
-            entry = Entry(FILE, 0o644, 0, b"root", 0, b"root", host.now_ns(), digest)
+            entry = Entry(FILE, 0o644, 0, b"root", 0, b"root", host.now_ns(), content_digest(data))
             steps.append((Step(CREATE, path, None, entry, "a key of a package repository"), data))
     return steps

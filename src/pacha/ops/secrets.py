@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pacha.core.changes import Change
-from pacha.core.entry import Entry
+from pacha.core.entry import Entry, content_digest
 from pacha.core.errors import Closed
 from pacha.core.recipients import Recipient
 from pacha.core.revision import Revision
@@ -58,18 +58,12 @@ def is_content_of(host: Host, path: bytes, entry: Entry, plain: bytes) -> bool:
     """Whether an entry, a secret's or not, was made of these bytes."""
     if entry.secret is not None:
         return entry.secret == digest_of(host, path, plain)
-    return entry.sha256 == _sha256(plain)
+    return entry.sha256 == content_digest(plain)
 
 
 def digest_of(host: Host, path: bytes, plain: bytes) -> bytes:
     """The keyed digest of a content, as this host makes it now."""
-    return host.secrets.digest(path, _sha256(plain))
-
-
-def _sha256(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest().encode()
+    return host.secrets.digest(path, content_digest(plain))
 
 
 def closed(past: Past, path: bytes, entry: Entry) -> Closed:
