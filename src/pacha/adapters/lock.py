@@ -33,6 +33,26 @@ def take_for_good(path: str, otherwise: str) -> int:
     return descriptor
 
 
+def take_patiently(path: str, seconds: float, otherwise: str) -> int:
+    """The descriptor of a lock that is held as long as it is open; Busy, in the words `otherwise`, where
+    another has it for so many seconds.
+    """
+    descriptor = open_lock(path)
+    if not _try_for(descriptor, seconds):
+        os.close(descriptor)
+        raise Busy(otherwise, hint="try again in a moment")
+    return descriptor
+
+
+def _try_for(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not try_lock(descriptor):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
 def is_held(path: str) -> bool:
     """Whether somebody has the lock at `path`; one that cannot be opened is nobody's."""
     try:
@@ -126,13 +146,10 @@ class Lock:
             ) from problem
 
     def _wait(self) -> None:
-        deadline = time.monotonic_ns() + self._patience_ns
-        self._patience_ns = self._wait_ns
-        while not try_lock(self._descriptor):
-            if time.monotonic_ns() > deadline:
-                holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
-                number, _, verb = holder.partition(" ")
-                who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
-                hint = "wait for it to end, then run this again"
-                raise Busy(f"{who} holds the lock {self._path}", hint=hint)
-            time.sleep(_PAUSE)
+        patience_ns, self._patience_ns = self._patience_ns, self._wait_ns
+        if not _try_for(self._descriptor, patience_ns / 1e9):
+            holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").strip()
+            number, _, verb = holder.partition(" ")
+            who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
+            hint = "wait for it to end, then run this again"
+            raise Busy(f"{who} holds the lock {self._path}", hint=hint)
