@@ -24,11 +24,11 @@ from pacha.core import admission
 from pacha.core.errors import PachaError, Refused
 from pacha.core.health import Health
 from pacha.core.names import is_legal
-from pacha.core.protocol import HOST, LARGEST, PROTOCOL, Request, parse_request
+from pacha.core.protocol import HOST, LARGEST, Request, parse_request
 from pacha.core.revision import Stamp
 from pacha.core.shown import shown
 from pacha.server.limits import limit
-from pacha.server.reading import Reader, listing
+from pacha.server.reading import Reader, answer, listing
 from pacha.server.registry import Record, Registry, Seen
 
 if TYPE_CHECKING:
@@ -242,18 +242,16 @@ class Keeper:
     def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
         last = Stamp.decode(stamp) if stamp else None
         self._saw(tip, last.seq if last else 0)
-        values = {
-            "protocol": PROTOCOL,
-            "host": self.host,
-            "tip": tip,
-            "seq": last.seq if last else 0,
-            "machine": self._machine or self._expected(last),
-            "revisions": revisions,
-            "used": self._taken(),
-            "quota": self._quota,
-            "forgotten": self._registry.forgotten(self.host),
-        }
-        return json.dumps(values, sort_keys=True).encode()
+        return answer(
+            self._registry,
+            self.host,
+            tip,
+            last,
+            machine=self._machine or self._expected(last),
+            revisions=revisions,
+            used=self._taken(),
+            quota=self._quota,
+        )
 
     def _expected(self, last: Stamp | None) -> str:
         """Whose line it is while no machine is bound to it: of one that was given another key, whoever's
