@@ -23,9 +23,6 @@ from pacha.core.errors import Refused
 # Of the words, the commands and the answers. One apart works; it grows when an older other end cannot go on.
 PROTOCOL = 1
 
-# Bytes of the largest file whose content is sent: a server's session needs some five times that in memory.
-LARGEST = 64_000_000
-
 # How a refusal begins, on standard error or in an answer.
 REFUSED = "pacha: refused: "
 

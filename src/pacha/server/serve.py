@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.adapters.hg.bundle import Limits, Unfit
 from pacha.core import admission
+from pacha.core.config import LARGEST_SENT
 from pacha.core.errors import PachaError, Refused
 from pacha.core.health import Health
 from pacha.core.names import is_legal
-from pacha.core.protocol import HOST, LARGEST, Request, parse_request
+from pacha.core.protocol import HOST, Request, parse_request
 from pacha.core.revision import Stamp
 from pacha.core.shown import shown
 from pacha.server.limits import limit
@@ -156,7 +157,7 @@ class Keeper:
         self._last: Stamp | None = None
         self._health: Health | None = None
         # A content that is encrypted, or comes as a delta, is a little longer.
-        self._bounds = admission.Limits(content=LARGEST + LARGEST // 64)
+        self._bounds = admission.Limits(content=LARGEST_SENT + LARGEST_SENT // 64)
         self.limits = Limits(
             path=self._bounds.path, revision=max(self._bounds.content, self._bounds.metadata)
         )
