@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, TypeVar
 
 import timing
 import tree
@@ -34,6 +35,18 @@ from subject import Pacha
 from timing import Command, CommandError
 
 SMALL = 2_000
+
+
+class Rival(Protocol):
+    """Whatever takes part in a case."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def missing(self) -> str | None: ...
+
+
+R = TypeVar("R", bound=Rival)
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ class Bench:
     restic: Restic
     inotify_git: InotifyGit
 
-    def present(self, task: Task, wanted: Iterable[Contestant]) -> list[Contestant]:
+    def present(self, task: Task, wanted: Iterable[R]) -> list[R]:
         """Those whose tool is there; the others are noted."""
         self.figures.begin(task)
         here = []
@@ -258,15 +271,31 @@ def planted(
     bench: Bench, stack: ExitStack, task: Task, files: int, wanted: Sequence[Contestant]
 ) -> list[tuple[Contestant, Plot]]:
     """A plot for each contestant that is there, with the first capture done."""
+
+    def plant(contestant: Contestant, plot: Plot) -> None:
+        tree.grow(plot.tree, files)
+        contestant.prepare(plot)
+        timing.run(contestant.first(plot))
+        expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
+
+    return prepared(bench, stack, task, files, wanted, plant)
+
+
+def prepared(
+    bench: Bench,
+    stack: ExitStack,
+    task: Task,
+    files: int,
+    wanted: Iterable[R],
+    prepare: Callable[[R, Plot], None],
+) -> list[tuple[R, Plot]]:
+    """A plot with room for so many files for each that is there, and whose preparations succeed."""
     places = []
     for contestant in bench.present(task, wanted):
         bench.say(f"{task.what}: {contestant.name}: preparing")
         plot = stack.enter_context(bench.ground.plot(files))
-        tree.grow(plot.tree, files)
         try:
-            contestant.prepare(plot)
-            timing.run(contestant.first(plot))
-            expect(contestant.revisions(plot) >= 1, "no revision after the first capture")
+            prepare(contestant, plot)
         except (CommandError, UndoneError) as error:
             bench.figures.fail(task, contestant.name, str(error))
         else:
@@ -274,9 +303,7 @@ def planted(
     return places
 
 
-def attempt(
-    bench: Bench, task: Task, contestant: Contestant, turn: int, measure: Callable[[Contestant], float]
-) -> None:
+def attempt(bench: Bench, task: Task, contestant: R, turn: int, measure: Callable[[R], float]) -> None:
     """One measurement of one contestant, unless it has left the case."""
     if bench.figures.failed(task, contestant.name):
         return

@@ -37,7 +37,7 @@ inotifywait -m -r -e close_write,create,delete,move,attrib --exclude '/\\.git(/|
 while read -r _; do git add -A && git commit -q -m auto; done
 """
 _LOOP_START = 60.0  # seconds until inotifywait has to watch
-_HG_CONFIG = "[ui]\nusername = Bench <bench@example.org>\n"
+HG_CONFIG = "[ui]\nusername = Bench <bench@example.org>\n"
 
 
 def clean_environment(plot: Plot) -> dict[str, str]:
@@ -175,7 +175,7 @@ class Mercurial(Contestant):
     program = "hg"
 
     def prepare(self, plot: Plot) -> None:
-        (plot.home / "hgrc").write_text(_HG_CONFIG)
+        (plot.home / "hgrc").write_text(HG_CONFIG)
         timing.run([self.command(plot, "init")])
 
     def first(self, plot: Plot) -> list[Command]:

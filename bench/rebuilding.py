@@ -13,23 +13,20 @@ from typing import Protocol
 
 import timing
 import tree
-from cases import Bench, attempt, expect
-from contestants import Contestant, Mercurial, Restic
+from cases import Bench, Rival, attempt, expect, prepared
+from contestants import HG_CONFIG, Mercurial, Restic
 from figures import rebuilding
 from ground import Plot
 from remote import HOST, PachaSends, plain_client
 from tests.sshd import Sshd, sshd
-from timing import Command, CommandError
+from timing import Command
 
 
-class Keeper(Protocol):
+class Keeper(Rival, Protocol):
     """What has a host's files on a server, and brings them to another."""
 
-    name: str
     modes: bool  # whether it knows them
 
-    @property
-    def missing(self) -> str | None: ...
     def keep(self, plot: Plot, server: Sshd) -> None: ...
     def bring(self, plot: Plot, fresh: Path) -> list[Command]: ...
 
@@ -67,7 +64,7 @@ class Clone(Mercurial):
 
     def keep(self, plot: Plot, server: Sshd) -> None:
         plain_client(plot, server, kept=False)
-        (plot.home / "hgrc").write_text("[ui]\nusername = Bench <bench@example.org>\n")
+        (plot.home / "hgrc").write_text(HG_CONFIG)
         place = lost(plot) / "tree"
         commands = (("init",), ("commit", "-q", "-A", "-m", "first"))
         timing.run([self.command(plot, *words, cwd=place) for words in commands])
@@ -109,30 +106,21 @@ def run_rebuild(bench: Bench) -> None:
 
 def _rebuilt(bench: Bench, files: int, rounds: int) -> None:
     task = rebuilding(files)
-    bench.figures.begin(task)
     wanted: list[Keeper] = [PachaRebuilds(bench.pacha.argv, bench.pacha.python), Clone(), ResticOverSftp()]
     with ExitStack() as stack:
-        kept: list[tuple[Keeper, Plot]] = []
-        for keeper in wanted:
-            if keeper.missing is not None:
-                bench.figures.fail(task, keeper.name, keeper.missing)
-                continue
-            plot = stack.enter_context(bench.ground.plot(files * (1 + rounds)))
+
+        def keep(keeper: Keeper, plot: Plot) -> None:
             lost(plot).mkdir()
             tree.grow(lost(plot) / "tree", files)
-            server = stack.enter_context(sshd(plot.root / "sshd", "Subsystem sftp internal-sftp"))
-            try:
-                keeper.keep(plot, server)
-                kept.append((keeper, plot))
-            except CommandError as error:
-                bench.figures.fail(task, keeper.name, str(error))
+            keeper.keep(plot, stack.enter_context(sshd(plot.root / "sshd", "Subsystem sftp internal-sftp")))
+
+        kept = prepared(bench, stack, task, files * (1 + rounds), wanted, keep)
         for turn in range(rounds):
             for keeper, plot in kept:
-                work: Callable[[Contestant], float] = partial(_brought, keeper, plot, files, turn)
-                attempt(bench, task, keeper, turn, work)  # type: ignore[arg-type]
+                attempt(bench, task, keeper, turn, partial(_brought, plot, files, turn))
 
 
-def _brought(keeper: Keeper, plot: Plot, files: int, turn: int, _contestant: Contestant) -> float:
+def _brought(plot: Plot, files: int, turn: int, keeper: Keeper) -> float:
     """The seconds until the files are on a fresh host."""
     fresh = plot.root / f"fresh-{turn}"
     os.makedirs(fresh)

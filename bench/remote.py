@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 import timing
 import tree
-from cases import SMALL, Bench, attempt, expect
-from contestants import SYSTEM_PATH, Contestant, InotifyGit
+from cases import SMALL, Bench, Rival, attempt, expect, prepared
+from contestants import SYSTEM_PATH, InotifyGit
 from figures import sending
 from ground import Plot
 from subject import CHECKOUT, Pacha
-from timing import Command, CommandError
+from timing import Command
 
 sys.path.insert(0, str(CHECKOUT))
 from tests.sshd import Sshd, sshd
@@ -47,13 +47,9 @@ sync {{ default.rsync, source = "{tree}", target = "hub:{copy}", delay = 1,
 """
 
 
-class Follower(Protocol):
+class Follower(Rival, Protocol):
     """What brings a write to the server by itself."""
 
-    name: str
-
-    @property
-    def missing(self) -> str | None: ...
     def prepare(self, plot: Plot) -> None: ...
     def first(self, plot: Plot) -> list[Command]: ...
     def join(self, plot: Plot, server: Sshd) -> None: ...
@@ -157,7 +153,6 @@ def plain_client(plot: Plot, server: Sshd, kept: bool) -> None:
 
 def run_send(bench: Bench) -> None:
     task = sending(SMALL)
-    bench.figures.begin(task)
     wanted: list[Follower] = [
         PachaSends(bench.pacha.argv, bench.pacha.python),
         GitPush(),
@@ -166,29 +161,22 @@ def run_send(bench: Bench) -> None:
         LsyncdKept(),
     ]
     with ExitStack() as stack:
-        followed: list[tuple[Follower, Plot]] = []
-        for follower in wanted:
-            if follower.missing is not None:
-                bench.figures.fail(task, follower.name, follower.missing)
-                continue
-            plot = stack.enter_context(bench.ground.plot(SMALL))
+
+        def follow(follower: Follower, plot: Plot) -> None:
             tree.grow(plot.tree, SMALL)
             server = stack.enter_context(sshd(plot.root / "sshd"))
-            try:
-                follower.prepare(plot)
-                follower.join(plot, server)
-                timing.run(follower.first(plot))
-                stack.enter_context(follower.following(plot))
-                followed.append((follower, plot))
-            except CommandError as error:
-                bench.figures.fail(task, follower.name, str(error))
+            follower.prepare(plot)
+            follower.join(plot, server)
+            timing.run(follower.first(plot))
+            stack.enter_context(follower.following(plot))
+
+        followed = prepared(bench, stack, task, SMALL, wanted, follow)
         for turn, name in enumerate(tree.picks(SMALL, bench.scale.writes)):
             for follower, plot in followed:
-                work: Callable[[Contestant], float] = partial(_sent, follower, plot, name, turn)
-                attempt(bench, task, follower, turn, work)  # type: ignore[arg-type]
+                attempt(bench, task, follower, turn, partial(_sent, plot, name, turn))
 
 
-def _sent(follower: Follower, plot: Plot, name: str, turn: int, _contestant: Contestant) -> float:
+def _sent(plot: Plot, name: str, turn: int, follower: Follower) -> float:
     """Write a file; the milliseconds until it is on the server."""
     path, state = plot.tree / name, follower.arrivals(plot, name)
     content, before = tree.edited(path, turn), state()

@@ -108,6 +108,23 @@ def test_apt_with_a_foreign_architecture_and_a_held_dependency() -> None:
     }
 
 
+SIMULATED = b"""NOTE: This is only a simulation!
+Inst cron-daemon-common (3.0pl1-162 Debian:12.0/oldstable [all])
+Inst cron (3.0pl1-162 Debian:12.0/oldstable [amd64]) []
+Inst libc6 [2.36-9] (2.36-9+deb12u14 Debian:12.14/oldstable [amd64])
+Inst libgcc-s1:i386 (12.2.0-14 Debian:12.14/oldstable [i386])
+Conf cron (3.0pl1-162 Debian:12.0/oldstable [amd64])
+"""
+
+
+def test_apt_tells_what_would_come_along() -> None:
+    root = Recorded({}, SIMULATED)
+    found = Apt().along(root, [Wish(b"cron", b"3.0pl1-162")])
+    assert found == [b"cron-daemon-common", b"libc6", b"libgcc-s1:i386"]
+    (asked,) = root.asked
+    assert asked[-4:] == ["--simulate", "install", "--", "cron=3.0pl1-162"]
+
+
 def test_apt_keys_that_no_package_brings() -> None:
     root = Recorded(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.faults import strace
 from tests.faults.shares import points_in_ci, shares
 from tests.faults.strace import Point
 from tests.faults.world import Facts, World, facts, half_done, other_state
+from tests.plainhg import StoreCopy
 
 pytestmark = [needs.strace, pytest.mark.fault]
 
@@ -101,6 +103,59 @@ class RollbackSweep:
         assert facts(self.world.tree) == self.new
 
 
+class ForgetSweep:
+    """One file forgotten, again and again, each time struck at another point; its neighbours stay."""
+
+    def __init__(self, place: Path, is_long: bool) -> None:
+        self.world = World.at(place / "world")
+        self.copy = place / "copy"
+        self.log = place / "log"
+        self.is_long = is_long
+        self.secret = self.world.tree / "d0" / "file0.conf"
+        # Named as Mercurial names what it keeps of the secret's own log meanwhile.
+        for name in ("undo.backup.file0.conf.i.bck", "file0.conf.i.tmpcensored"):
+            (self.secret.parent / name).write_text("a neighbour\n")
+        self.write()
+        result, calls = strace.record(self.world.pacha, self.log, *self.words())
+        assert result.code == 0, result
+        self.points = strace.points(calls, [self.world.pacha.state], self.world.pacha.store)
+
+    def words(self) -> tuple[str | Path, ...]:
+        """The command line that forgets."""
+        return ("forget", self.secret, "-y", "--json")
+
+    def write(self) -> None:
+        """Two more versions: the file has a log of one file, or, where it is long, of two.
+
+        Without its index Pacha does not know that the file changes more often than it captures one.
+        """
+        (self.world.pacha.state / "index.sqlite").unlink()
+        for number in range(2):
+            self.secret.write_bytes(os.urandom(150_000 if self.is_long else 100) + b"TOKEN%d" % number)
+            assert self.world.capture().revision
+
+    def strike(self, point: Point) -> Result:
+        """Forget anew, struck once."""
+        self.write()
+        return self.world.pacha.run(*self.words(), before=point.options("signal=KILL", self.log))
+
+    def after(self) -> None:
+        """Asked again it forgets; nothing of it lies anywhere, and everything else can be read."""
+        assert self.world.pacha.run(*self.words()).code in (0, 2), "2: nothing was left to be forgotten"
+        self.world.recovers("verify")
+        assert not [path for path in files_below(self.world.pacha.state) if b"TOKEN" in path.read_bytes()]
+        copy = StoreCopy(self.world.pacha.store, self.copy)
+        assert self.world.ledger.lost(copy) == []
+        for path in files_below(self.world.tree):
+            if path != self.secret:
+                assert copy.hg("cat", "-r", "tip", f"path:files{path}") == path.read_bytes()
+
+
+def files_below(place: Path) -> list[Path]:
+    """Every regular file there."""
+    return [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
 Sweep = CaptureSweep | RollbackSweep
 SWEEPS: dict[str, type[CaptureSweep] | type[RollbackSweep]] = {
     "capture": CaptureSweep,
@@ -144,6 +199,25 @@ def test_killed_at_every_call(memory: Path, what: str, most: int) -> None:
 
     chosen = strace.spread(sweep.points, most and points_in_ci(most))
     sweep_over(sweep, chosen, blow, lambda _, result: tracebacks(result))
+    assert met > len(chosen) // 2, "too few points were met"
+
+
+@pytest.mark.parametrize("most", shares(8, ALL))
+@pytest.mark.parametrize("is_long", [False, True])
+def test_killed_while_it_forgets(memory: Path, is_long: bool, most: int) -> None:
+    sweep = ForgetSweep(memory, is_long)
+    # The share of CI is where one file takes another's place.
+    calls = ("rename",) if most else (*strace.NAMES, "unlink", "unlinkat")
+    failures, met = [], 0
+    chosen = strace.spread([point for point in sweep.points if point.call in calls], most)
+    for point in chosen:
+        try:
+            sweep.strike(point)
+            met += strace.struck(sweep.log)
+            sweep.after()
+        except AssertionError as error:
+            failures.append(f"at {point}: {error}")
+    assert not failures, "\n\n".join([f"{len(failures)} failures at {len(chosen)} points", *failures])
     assert met > len(chosen) // 2, "too few points were met"
 
 

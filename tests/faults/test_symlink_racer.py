@@ -57,36 +57,27 @@ def test_raced_captures(pacha: Pacha, racer: Racer, tmp_path: Path, operations: 
 
 @pytest.mark.parametrize("operations", shares(CI_OPERATIONS, SOAK_OPERATIONS))
 def test_raced_rollbacks(pacha: Pacha, racer: Racer, tmp_path: Path, operations: int) -> None:
-    first = pacha.ok("watch", racer.tree)["revision"]
-    racer.write("second")
-    second = pacha.ok("capture")["revision"]
-    steps = 0
-    with racer.running() as exchanges_made:
-        for run in range(-(-operations // racer.entries)):
-            result = pacha.run("rollback", racer.tree, "--to", (first, second)[run % 2], "-y", "--json")
-            assert acceptable(result), result
-            steps += len(result.json["steps"])
-            assert racer.canary.traces() == [], f"run {run}"
-        exchanges = exchanges_made()
-    assert exchanges > operations, "the racer was too slow"
-    assert steps > operations // 4, "too few entries were written at all"
-    assert not StoreCopy(pacha.store, tmp_path / "copy").holds(SECRET)
-    pacha.ok("rollback", racer.tree, "--to", first, "-y")
-    assert (racer.tree / "d0" / "f0").read_text().startswith("first")
-    print(f"{operations} raced writes, {exchanges} exchanges, {steps} steps")
+    race_back_and_forth(pacha, racer, tmp_path, operations, racer.tree, "rollback", racer.tree)
 
 
 @pytest.mark.parametrize("operations", shares(CI_REBUILT, SOAK_OPERATIONS))
 def test_raced_rebuilds(pacha: Pacha, racer: Racer, arena: Path, tmp_path: Path, operations: int) -> None:
     pacha.config.write_text(f'host = "web1"\nroot = "{arena}"\n')
-    first = pacha.ok("watch", f"/{racer.tree.relative_to(arena)}")["revision"]
+    words = ("rebuild", "web1", "--skip", "packages", "--skip", "users")
+    race_back_and_forth(pacha, racer, tmp_path, operations, f"/{racer.tree.relative_to(arena)}", *words)
+
+
+def race_back_and_forth(
+    pacha: Pacha, racer: Racer, tmp_path: Path, operations: int, tree: str | Path, *words: str | Path
+) -> None:
+    """Bring the tree, so called, to its second revision and back to its first with the verb of these words."""
+    first = pacha.ok("watch", tree)["revision"]
     racer.write("second")
     second = pacha.ok("capture")["revision"]
-    words = ("rebuild", "web1", "-y", "--skip", "packages", "--skip", "users", "--json")
     steps = 0
     with racer.running() as exchanges_made:
         for run in range(-(-operations // racer.entries)):
-            result = pacha.run(*words, "--to", (first, second)[run % 2])
+            result = pacha.run(*words, "--to", (first, second)[run % 2], "-y", "--json")
             assert acceptable(result), result
             steps += len(result.json["steps"])
             assert racer.canary.traces() == [], f"run {run}"
@@ -94,7 +85,7 @@ def test_raced_rebuilds(pacha: Pacha, racer: Racer, arena: Path, tmp_path: Path,
     assert exchanges > operations, "the racer was too slow"
     assert steps > operations // 4, "too few entries were written at all"
     assert not StoreCopy(pacha.store, tmp_path / "copy").holds(SECRET)
-    pacha.ok(*words[:-1], "--to", first)
+    pacha.ok(*words, "--to", first, "-y")
     assert (racer.tree / "d0" / "f0").read_text().startswith("first")
     print(f"{operations} raced writes, {exchanges} exchanges, {steps} steps")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacha.core.protocol import LARGEST
+from pacha.core.config import LARGEST_SENT
 from tests.server.clients import Sending
 from tests.server.hub import Hub
 
@@ -30,20 +30,20 @@ def larger(path: Path, size: int) -> None:
 
 
 def test_the_largest_content_arrives_and_its_changes_too(host: Sending) -> None:
-    larger(host.tree / "large", LARGEST)
+    larger(host.tree / "large", LARGEST_SENT)
     host.sent("one\n")
     with open(host.tree / "large", "r+b") as file:
-        file.seek(LARGEST // 2)
+        file.seek(LARGEST_SENT // 2)
         file.write(b"an edit")
     host.sent("two\n")
-    (host.tree / "large").write_bytes(bytes(LARGEST))
+    (host.tree / "large").write_bytes(bytes(LARGEST_SENT))
     host.sent("three\n")
     assert host.here() == host.there()
     assert host.pacha.ok("status")["skipped"] == []
 
 
 def test_a_larger_one_is_told_and_holds_nothing_up(host: Sending) -> None:
-    larger(host.tree / "large", LARGEST + 1)
+    larger(host.tree / "large", LARGEST_SENT + 1)
     host.sent("one\n")
     (skipped,) = host.pacha.ok("status")["skipped"]
     assert skipped["path"] == str(host.tree / "large")

@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from pacha.adapters.disk import replace
-from pacha.adapters.lock import open_lock, try_lock
-from pacha.core.errors import Busy
+from pacha.adapters.lock import take_patiently
 
 _PATIENCE = 30.0
-_PAUSE = 0.05
 
 
 class Copies:
@@ -52,13 +49,9 @@ class Copy:
             self._folder,
         ):  # makedirs gives its mode to the last only
             os.makedirs(path, mode=0o700, exist_ok=True)
-        file = open_lock(os.path.join(self._folder, "lock"))
+        path = os.path.join(self._folder, "lock")
+        file = take_patiently(path, _PATIENCE, "another Pacha is fetching this history")
         try:
-            until = time.monotonic() + _PATIENCE
-            while not try_lock(file):
-                if time.monotonic() > until:
-                    raise Busy("another Pacha is fetching this history", hint="try again in a moment")
-                time.sleep(_PAUSE)
             yield
         finally:
             os.close(file)

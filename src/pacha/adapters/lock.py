@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from pacha.core.errors import Busy, NoSpace, ReadOnly
@@ -31,6 +32,27 @@ def take_for_good(path: str, otherwise: str) -> int:
         os.close(descriptor)
         raise Busy(otherwise, hint="pacha status tells its process")
     return descriptor
+
+
+def take_patiently(path: str, seconds: float, otherwise: str) -> int:
+    """The descriptor of a lock that is held as long as it is open; Busy, in the words `otherwise`, where
+    another has it for so many seconds.
+    """
+    descriptor = open_lock(path)
+    if not _try_for(descriptor, seconds):
+        os.close(descriptor)
+        raise Busy(otherwise, hint="try again in a moment")
+    return descriptor
+
+
+def _try_for(descriptor: int, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    deadline = time.monotonic() + seconds
+    while not try_lock(descriptor):
+        meanwhile()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
+    return True
 
 
 def is_held(path: str) -> bool:
@@ -74,6 +96,7 @@ class Lock:
         self._verb = verb
         self._wait_ns = wait_ns
         self._patience_ns = wait_ns
+        self._hastened = ""
         self._descriptor = -1
         self._depth = 0
 
@@ -130,19 +153,12 @@ class Lock:
             ) from problem
 
     def _wait(self) -> None:
-        deadline = time.monotonic_ns() + self._patience_ns
-        self._patience_ns = self._wait_ns
-        hastened = ""
-        while not try_lock(self._descriptor):
+        patience_ns, self._patience_ns = self._patience_ns, self._wait_ns
+        if not _try_for(self._descriptor, patience_ns / 1e9, self._hasten_holder):
             number, verb = self._holder()
-            if number != hastened:
-                self._hasten(number)
-                hastened = number
-            if time.monotonic_ns() > deadline:
-                who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
-                hint = "wait for it to end, then run this again"
-                raise Busy(f"{who} holds the lock {self._path}", hint=hint)
-            time.sleep(_PAUSE)
+            who = f"{verb or 'another Pacha'} (process {number})" if number else "another Pacha"
+            hint = "wait for it to end, then run this again"
+            raise Busy(f"{who} holds the lock {self._path}", hint=hint)
 
     def _holder(self) -> tuple[str, str]:
         """(its process, its verb), as far as it has said."""
@@ -150,10 +166,11 @@ class Lock:
         number, _, verb = text.partition(" ")
         return number, verb
 
-    @staticmethod
-    def _hasten(number: str) -> None:
+    def _hasten_holder(self) -> None:
         """Who does it at leisure, as what a push has left to be done is, shall not keep others waiting."""
-        if number.isdecimal():
+        number, _ = self._holder()
+        if number.isdecimal() and number != self._hastened:
+            self._hastened = number
             from pacha.adapters.priority import hasten
 
             hasten(int(number))

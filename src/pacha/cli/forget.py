@@ -11,7 +11,7 @@ from pacha.cli.sent import send
 from pacha.cli.session import Session
 from pacha.core.errors import Refused
 from pacha.core.names import content_path
-from pacha.ops.forget import Forgettable, forget, look_up
+from pacha.ops.forget import Forgettable, forget, look_up, nothing_stored
 from pacha.ops.told import path_object
 from pacha.ui.result import print_object
 from pacha.ui.text import plural, printable, shown
@@ -34,6 +34,10 @@ def run(session: Session, options: Namespace) -> int:
     asks = will_ask(options, "what would go")
     (path,) = session.look_up([options.path])
     found = look_up(session.host, path, keep_last=options.keep_last)
+    if not (found.revisions or session.host.config.servers):  # servers may still have it
+        if not options.dry_run:
+            forget(session.host, path, found.keep)  # what one that was killed at its end has left behind
+        raise nothing_stored(path, found.keep)
     if asks or not session.as_json:
         to = before_asking(session.as_json) if asks else sys.stdout
         versions = plural(found.revisions, "version")

@@ -6,18 +6,22 @@ Called by the verbs. Paths go out escaped, one a line, so that no name can forge
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pacha.core.changes import Change
 from pacha.core.tracked import Skipped
 from pacha.ops.capture import Captured
 from pacha.ops.told import change_objects, path_object, skipped_objects
-from pacha.ui.text import CHANGE_COLOURS, paint, plural, shown, use_colour
+from pacha.ui.text import CHANGE_COLOURS, STEP_COLOURS, paint, plural, printable, shown, use_colour
 
 if TYPE_CHECKING:
     from pacha.cli.session import Session
+    from pacha.core.plan import Step
+    from pacha.ops.apply import Done
+    from pacha.ops.restore import Planned
 
+T = TypeVar("T")
 _SHOWN_AT_MOST = 20
 BUT_NORMALIZED = ", but for volatile lines ([[normalize]])"
 
@@ -66,12 +70,34 @@ def print_captured(captured: Captured, *, verbose: bool, quiet: bool) -> None:
 def print_changes(changes: Sequence[Change], most: int = 0) -> None:
     """One line a change, at most `most` of them (0: all)."""
     colour = use_colour()
-    for change in changes[: most or None]:
-        print(
-            f"  {paint(change.change.ljust(8), CHANGE_COLOURS[change.change], colour)}  {shown(change.path)}"
-        )
-    if most and len(changes) > most:
-        print(f"  … and {len(changes) - most:,} more (-v shows all)")
+
+    def words(change: Change) -> str:
+        return f"{paint(change.change.ljust(8), CHANGE_COLOURS[change.change], colour)}  {shown(change.path)}"
+
+    print_some(changes, words, most)
+
+
+def print_some(items: Sequence[T], words: Callable[[T], str], most: int, to: TextIO | None = None) -> None:
+    """One line each, at most `most` of them (0: all), and how many more there are."""
+    for item in items[: most or None]:
+        print(f"  {words(item)}", file=to)
+    if most and len(items) > most:
+        print(f"  … and {len(items) - most:,} more (-v shows all)", file=to)
+
+
+def step_words(planned: Planned, step: Step, colour: bool) -> str:
+    """A step of a plan: why it is one, or why it cannot be done."""
+    action = paint(step.action.ljust(8), STEP_COLOURS[step.action], colour)
+    noted = planned.notes.get(step.path, step.reason)
+    reason = f"CANNOT BE DONE: {step.refused}" if step.refused else noted
+    return f"{action}  {shown(step.path)}  {printable(reason)}"
+
+
+def print_not_done(results: Iterable[Done]) -> None:
+    """Which steps came to nothing and why, on standard error."""
+    for result in results:
+        if not result.ok:
+            sys.stderr.write(f"  not done  {shown(result.step.path)}  {printable(result.reason)}\n")
 
 
 def print_skipped(skipped: Iterable[Skipped]) -> None:

@@ -13,6 +13,7 @@ from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import NotFound, Refused, UsageError
+from pacha.core.packages import is_missing
 from pacha.ops.host import Kept, Past
 from pacha.ops.rebuild import Rebuilt, rebuild
 from pacha.ops.rebuild_plan import PARTS, Draft, Request, own_config, target_of
@@ -178,5 +179,5 @@ def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -
 def _code(done: Rebuilt, dry_run: bool) -> int:
     if dry_run:
         return 3 if any(step.refused for step in done.draft.files.steps) else 0
-    is_short = any(deviation.version is None for deviation in done.deviations)
+    is_short = any(map(is_missing, done.deviations))
     return 3 if done.left or is_short or any(not one.ok for one in done.results) else 0

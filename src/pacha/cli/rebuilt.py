@@ -9,15 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
+from pacha.cli.printing import print_not_done, print_some, step_words
 from pacha.core.accounts import Account
 from pacha.core.packages import Deviation, PackageStep
-from pacha.core.plan import Step
 from pacha.core.quantities import format_when
 from pacha.ops.rebuild import Rebuilt
 from pacha.ops.rebuild_plan import Draft
 from pacha.ops.restore import planned_objects
 from pacha.ops.told import path_object, step_objects
-from pacha.ui.text import STEP_COLOURS, paint, plural, printable, shown, use_colour
+from pacha.ui.text import plural, printable, shown, use_colour
 
 _SHOWN_AT_MOST = 20
 T = TypeVar("T")
@@ -80,31 +80,19 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
         "packages", draft.packages, lambda p: f"{p.action.ljust(8)}  {_text(p.name)}  {p.reason}", most, to
     )
     _section("users and groups", draft.people.accounts, _account_words, most, to)
-    _section("files", draft.files.steps, lambda step: _step_words(draft, step, colour), most, to)
+    _section("files", draft.files.steps, lambda step: step_words(draft.files, step, colour), most, to)
     _section("hooks", draft.desired.hooks, shown, most, to)
 
 
 def _section(title: str, items: Sequence[T], words: Callable[[T], str], most: int, to: TextIO) -> None:
-    if not items:
-        return
-    print(f"{title}: {len(items):,}", file=to)
-    for item in items[: most or None]:
-        print(f"  {words(item)}", file=to)
-    if most and len(items) > most:
-        print(f"  … and {len(items) - most:,} more (-v shows all)", file=to)
+    if items:
+        print(f"{title}: {len(items):,}", file=to)
+        print_some(items, words, most, to)
 
 
 def _account_words(account: Account) -> str:
     was = "" if account.old is None else f" instead of {account.old}"
     return printable(f"{account.kind} {account.name} gets number {account.number}{was}")
-
-
-def _step_words(draft: Draft, step: Step, colour: bool) -> str:
-    action = paint(step.action.ljust(8), STEP_COLOURS[step.action], colour)
-    reason = (
-        f"CANNOT BE DONE: {step.refused}" if step.refused else draft.files.notes.get(step.path, step.reason)
-    )
-    return f"{action}  {shown(step.path)}  {printable(reason)}"
 
 
 def _deviation_words(one: Deviation) -> str:
@@ -130,11 +118,8 @@ def print_outcome(done: Rebuilt, *, quiet: bool) -> None:
     sys.stdout.flush()
     for one in done.deviations:
         sys.stderr.write(f"  differs   {_deviation_words(one)}\n")
-    told = set()
-    for result in done.results:
-        if not result.ok:
-            told.add(result.step.path)
-            sys.stderr.write(f"  not done  {shown(result.step.path)}  {printable(result.reason)}\n")
+    print_not_done(done.results)
+    told = {result.step.path for result in done.results if not result.ok}
     for step in done.left:
         if step.path not in told:
             why = step.refused or step.reason

@@ -8,17 +8,17 @@ from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.history import add_identity_option
+from pacha.cli.printing import print_not_done, print_some, step_words
 from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.errors import Refused, UsageError
-from pacha.core.plan import Step
 from pacha.core.quantities import format_when, parse_duration
 from pacha.core.revision import Revision
 from pacha.ops.restore import Planned, planned_objects
 from pacha.ops.rollback import RolledBack, rollback
 from pacha.ops.told import step_objects
 from pacha.ui.result import print_object
-from pacha.ui.text import STEP_COLOURS, paint, plural, printable, shown, use_colour
+from pacha.ui.text import plural, printable, shown, use_colour
 
 _SHOWN_AT_MOST = 40
 
@@ -95,11 +95,6 @@ def _object(done: RolledBack, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _line(step: Step, reason: str, colour: bool) -> str:
-    action = paint(step.action.ljust(8), STEP_COLOURS[step.action], colour)
-    return f"  {action}  {shown(step.path)}  {printable(reason)}"
-
-
 def _print_plan(target: Revision, planned: Planned, everything: bool, to: TextIO) -> None:
     colour = use_colour(to)
     when = format_when(target.stamp.time_ns)
@@ -107,25 +102,17 @@ def _print_plan(target: Revision, planned: Planned, everything: bool, to: TextIO
         print(f"nothing to do: all is as it was at {target.id} ({when})", file=to)
         return
     print(f"to {target.id} ({when}): {plural(len(planned.steps), 'step')}", file=to)
-    most = None if everything else _SHOWN_AT_MOST
-    for step in planned.steps[:most]:
-        reason = (
-            f"CANNOT BE DONE: {step.refused}" if step.refused else planned.notes.get(step.path) or step.reason
-        )
-        print(_line(step, reason, colour), file=to)
-    if most and len(planned.steps) > most:
-        print(f"  … and {len(planned.steps) - most:,} more (-v shows all)", file=to)
+    most = 0 if everything else _SHOWN_AT_MOST
+    print_some(planned.steps, lambda step: step_words(planned, step, colour), most, to)
 
 
 def _print_outcome(session: Session, done: RolledBack) -> None:
-    failed = [result for result in done.results if not result.ok]
-    worked = len(done.results) - len(failed)
+    worked = sum(result.ok for result in done.results)
     revision = f", recorded as {done.revision}" if done.revision else ""
     if not session.options.quiet:
         print(f"{plural(worked, 'step')} done in {done.seconds:.1f} s{revision}")
     sys.stdout.flush()
-    for result in failed:
-        sys.stderr.write(f"  not done  {shown(result.step.path)}  {printable(result.reason)}\n")
+    print_not_done(done.results)
     for path, note in done.planned.notes.items():
         sys.stderr.write(f"  note      {shown(path)}  {printable(note)}\n")
     if done.confirm:

@@ -13,7 +13,6 @@ from pacha.core import config_values as to
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import ConfigError
 from pacha.core.normalize import Normalize, Table
-from pacha.core.protocol import LARGEST
 from pacha.core.quantities import DURATION_WORDS, SIZE_WORDS, format_duration
 
 Value = TypeVar("Value")
@@ -63,6 +62,9 @@ KEYS: dict[str, Key] = {
 _GROUP = Key([], 'a list of hosts or ssh destinations: ["web1", "admin@web2"]')
 TABLES = ("capture", "rebuild", "secrets", "serve", "push", "groups", "hooks", "normalize")
 ARRAYS = ("normalize",)  # of these tables there may be several, each written [[so]]
+
+# Bytes of the largest file whose content is sent: a server's session needs some five times that in memory.
+LARGEST_SENT = 64_000_000
 
 
 class Config:
@@ -126,7 +128,7 @@ class Config:
         )
 
         # Nothing is stored that a server of this host's would not take.
-        self.largest = min(self.max_file_size, LARGEST) if self.servers else self.max_file_size
+        self.largest = min(self.max_file_size, LARGEST_SENT) if self.servers else self.max_file_size
 
         if self.limit_ns < self.quiet_ns:
             given = "capture.limit" if "capture.limit" in self.values else "capture.quiet"

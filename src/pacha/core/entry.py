@@ -84,6 +84,13 @@ class Entry(NamedTuple):
         )
 
 
+def content_digest(content: bytes) -> bytes:
+    """What stands as `sha256` in the entry of a file with this content."""
+    import hashlib  # not above: an idle agent has no use for it
+
+    return hashlib.sha256(content).hexdigest().encode()
+
+
 def _time(nanoseconds: int) -> bytes:
     sign = b"-" if nanoseconds < 0 else b""
     seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)

@@ -36,6 +36,11 @@ class Deviation(NamedTuple):
     reason: str
 
 
+def is_missing(deviation: Deviation) -> bool:
+    """Whether the package is not there at all."""
+    return deviation.version is None
+
+
 def plan(
     captured: Mapping[bytes, Package],
     wanted: Iterable[bytes],

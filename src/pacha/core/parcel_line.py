@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pacha.core.config import LARGEST_SENT
 from pacha.core.entry import DIRECTORY, FILE, SYMLINK
 from pacha.core.errors import Refused
 from pacha.core.names import ancestors, is_below, unescape
@@ -28,13 +29,12 @@ from pacha.core.parcel import (
     Wishes,
     escaped,
 )
-from pacha.core.protocol import LARGEST
 from pacha.core.rules import is_temporary
 from pacha.core.shown import shown
 
 LINE_AT_MOST = 8_000_000
 ITEMS_AT_MOST = 20_000
-FILE_AT_MOST = LARGEST  # what a server keeps
+FILE_AT_MOST = LARGEST_SENT  # what a server keeps
 CONTENTS_AT_MOST = 512_000_000
 _PATH_AT_MOST = 4095
 _NAME_AT_MOST = 255

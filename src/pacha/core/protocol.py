@@ -23,9 +23,6 @@ from pacha.core.errors import Refused
 # Of the words, the commands and the answers. One apart works; it grows when an older other end cannot go on.
 PROTOCOL = 1
 
-# Bytes of the largest file whose content is sent: a server's session needs some five times that in memory.
-LARGEST = 64_000_000
-
 # How a refusal begins, on standard error or in an answer.
 REFUSED = "pacha: refused: "
 
@@ -97,7 +94,7 @@ def _of_host(asked: Request, name: str) -> Request:
 
 def _of_reader(asked: Request, role: str) -> Request:
     if asked.purpose == "send":
-        raise Refused(f"this key is that of a {role}: it reads histories, and has none here")
+        raise Refused(f"this key is there to read ({role}): it has no history of its own")
     if asked.purpose == "rebuild" and role != ADMIN:
         raise Refused("this key reads: to rebuild a host takes that host's own key, or an admin's")
     return asked

@@ -35,7 +35,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     on the line here.
     """
     _must_not_concern_others(host, server, common)
-    built = host.archive.begin(_name(host.now_ns()))
+    built = host.archive.begin(archived_name(host.now_ns()))
     try:
         _fetch(host, server, built, common, tip)
         store = host.open_store(built)
@@ -80,12 +80,14 @@ def recently(host: Host) -> int:
     """How often a store was replaced within a day. A restored disk is once; more tells of a clone: of two
     machines that extend one line each finds the other's revisions there, again and again.
     """
-    since = _name(host.now_ns() - _DAY_NS).encode()
+    since = archived_name(host.now_ns() - _DAY_NS).encode()
     return sum(path.rpartition(b"/")[2] >= since for path in host.archive.stores())
 
 
-def _name(time_ns: int) -> str:
-    """Of a store that is replaced at that time; names sort as the times do."""
+def archived_name(time_ns: int) -> str:
+    """Of a store that is replaced at that time, by whatever verb: `recently` counts them all. Names sort as
+    the times do.
+    """
     return f"{time_ns // 1_000_000:x}"
 
 

@@ -17,6 +17,7 @@ from pacha.core.names import FACTS
 from pacha.core.rules import RULES
 from pacha.core.secrets import SECRETS
 from pacha.ops.host import Host, Past
+from pacha.ops.tip import last_of
 
 _SIGNATURE, _TEXTS = "facts", "facts-texts"
 _PREFIX = FACTS + b"/"
@@ -43,7 +44,8 @@ def new_facts(host: Host) -> NewFacts:
     if host.index.get(_SIGNATURE) == signature:
         return NONE
     known = host.index.get(_TEXTS)
-    before = _loaded(known) if known is not None else stored_facts(host, newest(host))
+    last = last_of(host)
+    before = _loaded(known) if known is not None else stored_facts(host, last.position if last else -1)
     try:
         after = facts.render(host.system.facts(host.config.packages, partial(_is_taken, host)))
     except Failed as problem:
@@ -58,11 +60,6 @@ def new_facts(host: Host) -> NewFacts:
 def _is_taken(host: Host, path: bytes) -> bool:
     """Whether a file of a package manager's is captured as itself, or must not be kept in the clear."""
     return host.rules.covers(path) or host.secrets.named.covers(path)
-
-
-def newest(host: Past) -> int:
-    """The position of the last revision, -1 where there is none."""
-    return next((revision.position for revision in host.store.history(limit=1)), -1)
 
 
 def stored_facts(host: Past, position: int) -> dict[bytes, bytes]:

@@ -36,7 +36,9 @@ class Forgettable(NamedTuple):
 
 
 def look_up(host: Host, path: bytes, *, keep_last: bool = False) -> Forgettable:
-    """Raise NotFound for a path without stored content, UsageError for a directory."""
+    """Raise NotFound for a path that never had a content, UsageError for a directory."""
+    with host.lock:
+        heal(host)  # of a forgetting that was killed, one of the log's two files may have taken its place
     shown = show_path(path)
     keep = _last_content(host, path) if keep_last else b""
     digests, revisions = set(), 0
@@ -53,11 +55,16 @@ def look_up(host: Host, path: bytes, *, keep_last: bool = False) -> Forgettable:
                 assert node is not None
                 digests.add(change.after.digest)
                 revisions += stored_content(host, path, node) is not None
-    if not digests or not (revisions or host.config.servers):  # servers may still have it
-        which = "no other stored content than the last" if keep else "no stored content"
-        raise NotFound(f"{shown} has {which}", hint=f"pacha log {shown}")
+    if not digests:
+        raise nothing_stored(path, keep)
     copies = _copies(host, path, digests)
     return Forgettable(path, keep, revisions, digests, _is_live(host, path), host.rules.covers(path), copies)
+
+
+def nothing_stored(path: bytes, keep: bytes) -> NotFound:
+    """What to say where there is nothing to forget."""
+    which = "no other stored content than the last" if keep else "no stored content"
+    return NotFound(f"{show_path(path)} has {which}", hint=f"pacha log {show_path(path)}")
 
 
 def _last_content(host: Host, path: bytes) -> bytes:

@@ -17,28 +17,29 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pacha.core import accounts
-from pacha.core.entry import Entry
-from pacha.core.errors import Failed, NotFound
+from pacha.core.entry import Entry, content_digest
+from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
-from pacha.core.packages import INSTALL, MARK, Deviation, PackageStep, outcome
+from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.rules import Rules
-from pacha.core.shown import printable
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
+from pacha.ops.catch_up import archived_name
 from pacha.ops.fetch import check_line
 from pacha.ops.heal import finish, heal, new_id
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
+from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     BEFORE,
     Draft,
     Request,
     desire,
     draft,
+    is_within,
     key_steps,
-    owned_by,
     plan_files,
     plan_packages,
     plan_people,
@@ -140,7 +141,6 @@ class _Rebuild:
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
-        self._last_words = ""  # of the package manager
 
     def _rules(self) -> Rules:
         """What is tracked from now on: as it was then, but for single paths, which are added."""
@@ -180,7 +180,7 @@ class _Rebuild:
             finally:
                 host.hooks = kept
         left = (
-            plan_files(host, self._source, self._desired, lambda _path: True)[0].steps
+            plan_files(host, self._source, self._desired, lambda _path: True).steps
             if self._request.wants("files")
             else []
         )
@@ -204,20 +204,17 @@ class _Rebuild:
             seconds,
         )
 
-    def _phase(self, name: str, work: Callable[[], None]) -> None:
+    def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
+        """Do it, and write down that it is done, unless it says that it is not: the next run does more."""
         if name in self._progress["done"]:
             return
         self._host.report.phase(name)
-        work()
-        self._progress["done"].append(name)
+        if work() is not False:
+            self._progress["done"].append(name)
         self._save()
 
     def _save(self) -> None:
         self._host.rebuild_file.write(self._progress)
-
-    def _said(self, line: bytes) -> None:
-        self._last_words = line.decode("utf-8", "replace").strip() or self._last_words
-        self._host.report.tool_output(line)
 
     # -- the line ----------------------------------------------------------------------------------
 
@@ -232,7 +229,7 @@ class _Rebuild:
             return
         host.name = request.name
         if source.store.path != host.store.path and not self._has(host, source.store.tip()):
-            built = host.archive.begin(f"{host.now_ns() // 1_000_000:x}")
+            built = host.archive.begin(archived_name(host.now_ns()))
             try:
                 source.store.copy(built, is_foreign=source.is_foreign)
                 host.store.close()
@@ -283,48 +280,24 @@ class _Rebuild:
         """Lists and keys first: packages come from there."""
         if not self._request.wants("packages"):
             return
-        is_meant = owned_by(self._host.system.repositories())
+        places = self._host.system.repositories()
         if self._request.wants("files"):
-            self._write(is_meant)
+            self._write(lambda path: is_within(path, places))
         keys = key_steps(self._host, self._desired.facts)
         contents = {step.path: data for step, data in keys}
         if keys:
             planned = Planned([step for step, _ in keys], {})
             self._perform(planned, lambda steps: (contents[step.path] for step in steps))
 
-    def _packages(self) -> None:
-        host = self._host
+    def _packages(self) -> bool:
         if not self._request.wants("packages"):
-            return
-        steps, self._deviations = plan_packages(host, self._desired.facts)
-        if not steps:
-            return
-        self._progress["installed"] = True
-        host.system.refresh(self._said)
-        steps, self._deviations = plan_packages(host, self._desired.facts)
-        wishes = [step for step in steps if step.action != MARK]
-        if wishes and host.system.install([(w.name, w.version) for w in wishes], self._said) != 0:
-            host.report.note("not all packages can be had in the captured versions: taking the newest")
-            self._install_what_can_be(wishes)
-        marked = {n: p for family in self._desired.facts.packages.values() for n, p in family.items()}
-        present = host.system.present()
-        host.system.mark({name: p for name, p in marked.items() if name in present}, self._said)
-        self._deviations += outcome(steps, present)
-
-    def _install_what_can_be(self, wishes: Sequence[PackageStep]) -> None:
-        """Without versions; then, as one that is not to be had stops the transaction, without those."""
-        system = self._host.system
-        available = system.available([wish.name for wish in wishes])
-        missing = [wish.name for wish in wishes if wish.action == INSTALL and wish.name in available]
-        newest = [(name, None) for name in missing]
-        if not newest or system.install(newest, self._said) == 0:
-            return
-        system.refresh(self._said)  # the first try may have met what a killed run had left half done
-        if system.install(newest, self._said) != 0:
-            raise Failed(
-                f"the packages could not be installed: {printable(self._last_words)}",
-                hint="-v shows all of it; run it again: it goes on",
-            )
+            return True
+        told = self._desired.facts
+        steps, self._deviations = plan_packages(self._host, told)
+        if steps or is_under_way(self._progress):
+            self._progress["installed"] = True
+            self._deviations = install(self._host, told, self._progress, self._save)
+        return not any(is_missing(deviation) for deviation in self._deviations)
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -356,11 +329,11 @@ class _Rebuild:
 
     def _units(self) -> None:
         if self._results or self._progress.get("installed"):
-            self._host.system.settle(b"/etc/hostname" in self._results, self._said)
+            self._host.system.settle(b"/etc/hostname" in self._results, self._host.report.tool_output)
 
     def _write(self, is_meant: Callable[[bytes], bool]) -> None:
         """Bring what is meant to its desired state."""
-        planned, _ = plan_files(self._host, self._source, self._desired, is_meant)
+        planned = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
         stored = stored_files(self._source, self._desired.target, planned.steps)
@@ -385,9 +358,7 @@ class _Rebuild:
 
 def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:
     """The contents, none for one that is not what its metadata says."""
-    import hashlib
-
     for step, data in zip(steps, contents, strict=True):
         wanted = step.after.sha256 if step.after is not None else None
-        is_right = data is None or wanted is None or hashlib.sha256(data).hexdigest().encode() == wanted
+        is_right = data is None or wanted is None or content_digest(data) == wanted
         yield data if is_right else None

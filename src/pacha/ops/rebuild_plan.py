@@ -8,36 +8,37 @@ believed: what lies outside its own rules, and device nodes, are not made; what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from pacha.core import accounts, facts, packages
 from pacha.core.accounts import NOBODY, People
-from pacha.core.entry import BLOCK, CHARACTER, DIRECTORY, FILE, Entry, parse_entry, render_entry
+from pacha.core.entry import (
+    BLOCK,
+    CHARACTER,
+    DIRECTORY,
+    FILE,
+    Entry,
+    content_digest,
+    parse_entry,
+    render_entry,
+)
 from pacha.core.errors import DamagedStore, NotFound, Refused
 from pacha.core.facts import Facts
 from pacha.core.identity import identity
-from pacha.core.names import ancestors, content_path, is_below, join, outermost
+from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
 from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
 from pacha.core.revision import Revision
-from pacha.core.rules import Rules
+from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
 from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
-from pacha.ops.restore import (
-    Live,
-    Planned,
-    live_state,
-    plan,
-    refuse_closed,
-    stored_contents,
-    stored_files,
-)
+from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
 from pacha.ops.secrets import opened
-from pacha.ops.tip import lines_at, rules_at
+from pacha.ops.tip import lines_at, text_at
 
 PARTS = ("packages", "users", "files", "hooks")
 MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
@@ -102,7 +103,7 @@ def target_of(source: Past, to: str | None) -> Revision:
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
     """What shall be, by the source's revision. Raise DamagedStore where that cannot be read."""
     try:
-        text = rules_at(source, target.position)
+        text = text_at(source, target.position, RULES)
         rules = Rules.parse(text) if text else host.rules
         told = facts.parse(stored_facts(source, target.position))
     except ValueError as problem:
@@ -114,7 +115,7 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     }
     covered = {p: line for p, line in everything.items() if rules.covers(p, line.startswith(b"dir\t"))}
     scope = tuple(outermost(request.only)) if request.only else rules.watches
-    lines = {path: line for path, line in covered.items() if _within(path, scope)}
+    lines = {path: line for path, line in covered.items() if is_within(path, scope)}
     if request.only and not lines:
         raise NotFound(f"nothing of that was there at {target.id}", hint=f"pacha log --host {source.name}")
     kept = tuple(
@@ -137,7 +138,8 @@ def own_config(own: bytes) -> bytes:
     return own if own.endswith(b".toml") else own + b"/pacha.toml"
 
 
-def _within(path: bytes, scope: Iterable[bytes]) -> bool:
+def is_within(path: bytes, scope: Iterable[bytes]) -> bool:
+    """Whether a path is one of these, or lies below one."""
     return any(is_below(path, top) for top in scope)
 
 
@@ -172,14 +174,9 @@ def _hooks(rules: Rules, lines: Mapping[bytes, bytes], request: Request) -> tupl
     if not request.wants("hooks"):
         return ()
     folders = [own if own.endswith(b"/hooks") else own + b"/hooks" for own in rules.own]
-    places = tuple(join(folder, moment) + b"/" for folder in folders for moment in MOMENTS)
-    found = [path for path in lines if path.startswith(places) and path.count(b"/") == _depth(path, places)]
-    entries = {path: parse_entry(lines[path]) for path in found}
+    places = {join(folder, moment) for folder in folders for moment in MOMENTS}
+    entries = {path: parse_entry(line) for path, line in lines.items() if split(path)[0] in places}
     return tuple(sorted(p for p, entry in entries.items() if entry.kind == FILE and entry.mode & 0o111))
-
-
-def _depth(path: bytes, places: Iterable[bytes]) -> int:
-    return next(place.count(b"/") for place in places if path.startswith(place))
 
 
 # -- the plan --------------------------------------------------------------------------------------
@@ -199,9 +196,9 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
     words += _other_system(host, desired)
     files = Planned([], {})
     if request.wants("files"):
-        files, _ = plan_files(host, source, desired, lambda _path: True)
-        made = {a.name.encode("utf-8", "surrogateescape") for a in people.accounts}
-        files = files._replace(notes={p: note for p, note in files.notes.items() if not made})
+        files = plan_files(host, source, desired, lambda _path: True)
+        if people.accounts:  # owners that are not here yet: they will be when the files come
+            files = files._replace(notes={})
         back = [step.path for step in files.steps if step.after is not None and not step.refused]
         words += [f"{what} restored: {shown(path)}" for path in back if (what := identity(path))]
     return Draft(desired, steps, deviations, people, files, words)
@@ -260,9 +257,7 @@ def texts_of(source: Past, desired: Desired, paths: Collection[bytes]) -> dict[b
     }
 
 
-def plan_files(
-    host: Host, source: Past, desired: Desired, is_meant: Callable[[bytes], bool]
-) -> tuple[Planned, Live]:
+def plan_files(host: Host, source: Past, desired: Desired, is_meant: Callable[[bytes], bool]) -> Planned:
     """The steps for the files that are meant, from what is there now."""
     live = live_state(host, desired.scope)
     kept = {path for _, path in desired.kept}
@@ -280,7 +275,7 @@ def plan_files(
     planned = plan(host, present, wanted, live.difference, may_remove)
     planned = planned._replace(steps=[_guarded(host, step) for step in planned.steps])
     stored = stored_files(source, desired.target, planned.steps)
-    return refuse_closed(host, source, planned, partial(stored_contents, source, stored)), live
+    return refuse_closed(host, source, planned, partial(stored_contents, source, stored))
 
 
 def _spared(path: bytes, desired: Desired) -> bool:
@@ -307,17 +302,9 @@ def _guarded(host: Host, step: Step) -> Step:
 
 def key_steps(host: Host, told: Facts) -> list[tuple[Step, bytes]]:
     """Steps, with their contents, for keys of repositories that were kept as facts and are missing here."""
-    import hashlib
-
     steps = []
     for path, data in sorted(told.repositories.items()):
         if host.tree.lstat(path) is None:
-            digest = hashlib.sha256(data).hexdigest().encode()
-            entry = Entry(FILE, 0o644, 0, b"root", 0, b"root", host.now_ns(), digest)
+            entry = Entry(FILE, 0o644, 0, b"root", 0, b"root", host.now_ns(), content_digest(data))
             steps.append((Step(CREATE, path, None, entry, "a key of a package repository"), data))
     return steps
-
-
-def owned_by(paths: Sequence[bytes]) -> Callable[[bytes], bool]:
-    """Whether a path is one of these, or lies below one."""
-    return lambda path: any(is_below(path, top) for top in paths)

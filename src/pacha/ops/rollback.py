@@ -18,7 +18,7 @@ from pacha.core.errors import NotFound
 from pacha.core.names import is_below, outermost
 from pacha.core.plan import Step
 from pacha.core.revision import Revision
-from pacha.core.rules import Rules
+from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
@@ -38,7 +38,7 @@ from pacha.ops.restore import (
     stored_contents,
     stored_files,
 )
-from pacha.ops.tip import rules_at, tip_of
+from pacha.ops.tip import text_at, tip_of
 
 
 class RolledBack(NamedTuple):
@@ -99,7 +99,7 @@ def make_plan(host: Host, scope: Sequence[bytes], target: Revision, live: Live) 
     desired: dict[bytes, bytes] = {}
     for path in scope:
         desired.update(entries_at(host, target.position, path))
-    text = rules_at(host, target.position)
+    text = text_at(host, target.position, RULES)
     then = Rules.parse(text) if text else Rules(())  # nothing counts as absent in a part of a first capture
 
     def is_meant(path: bytes) -> bool:

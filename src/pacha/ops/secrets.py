@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pacha.core.entry import Entry
+from pacha.core.entry import Entry, content_digest
 from pacha.core.errors import Closed
 from pacha.core.secrets import SECRETS, parse_paths, parse_recipients, seal, sealed_id
 from pacha.core.shown import shown
+from pacha.ops.tip import text_at
 
 if TYPE_CHECKING:
     from pacha.core.changes import Change
@@ -60,18 +61,12 @@ def is_content_of(host: Host, path: bytes, entry: Entry, plain: bytes) -> bool:
     """Whether an entry, a secret's or not, was made of these bytes."""
     if entry.secret is not None:
         return entry.secret == digest_of(host, path, plain)
-    return entry.sha256 == _sha256(plain)
+    return entry.sha256 == content_digest(plain)
 
 
 def digest_of(host: Host, path: bytes, plain: bytes) -> bytes:
     """The keyed digest of a content, as this host makes it now."""
-    return host.secrets.digest(path, _sha256(plain))
-
-
-def _sha256(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest().encode()
+    return host.secrets.digest(path, content_digest(plain))
 
 
 def closed(past: Past, path: bytes, entry: Entry) -> Closed:
@@ -98,7 +93,7 @@ def recipients_of(past: Past, sealed: bytes) -> list[tuple[bool, Recipient]]:
     does.
     """
     for revision in list(past.store.history([SECRETS])):
-        text = recipients_text(past, revision.position)
+        text = text_at(past, revision.position, SECRETS)
         found = parse_recipients(text)
         if sealed_id(one for _, one in found) == sealed:
             return found
@@ -109,7 +104,7 @@ def adopt(host: Host, source: Past, position: int) -> None:
     """From now on, what was a secret in a history is one on this host, for the same recipients, which is to
     become that host: its own configuration may not say so yet.
     """
-    text = recipients_text(source, position)
+    text = text_at(source, position, SECRETS)
     recipients = [one for is_own, one in parse_recipients(text) if not is_own]
     if paths := parse_paths(text):
         host.secrets = host.secrets.joined(paths, recipients)
@@ -118,14 +113,8 @@ def adopt(host: Host, source: Past, position: int) -> None:
 def recipients_to_store(host: Host, last: Revision | None) -> dict[bytes, bytes]:
     """`facts/secrets` where a revision that holds a newly encrypted content must bring it; else nothing."""
     text = host.secrets.render()
-    is_there = last is not None and recipients_text(host, last.position) == text
+    is_there = last is not None and text_at(host, last.position, SECRETS) == text
     return {} if is_there else {SECRETS: text}
-
-
-def recipients_text(past: Past, position: int) -> bytes:
-    """`facts/secrets` of a revision, empty where it has none."""
-    node = past.store.files(position, [SECRETS]).get(SECRETS)
-    return next(iter(list(past.store.contents([(SECRETS, node)]))), None) or b"" if node is not None else b""
 
 
 def is_secret(change: Change) -> bool:

@@ -87,10 +87,13 @@ def lines_at(host: Past, position: int, prefixes: list[bytes]) -> dict[bytes, di
     return lines
 
 
-def rules_at(host: Past, position: int) -> bytes:
-    """The text of the rules of a revision, empty where it has none."""
-    files = host.store.files(position, [RULES])
-    return next(host.store.contents([(RULES, files[RULES])]), b"") or b"" if RULES in files else b""
+def text_at(host: Past, position: int, path: bytes) -> bytes:
+    """What a revision has at a store path, such as its rules; empty where it has nothing there."""
+    node = host.store.files(position, [path]).get(path)
+    if node is None:
+        return b""
+    (text,) = list(host.store.contents([(path, node)]))
+    return text or b""
 
 
 def last_of(host: Host) -> Revision | None:
@@ -104,7 +107,7 @@ def _reload(host: Host, tip: str, signature: bytes) -> None:
     same_place = host.index.get("machine") == place_of(host)
     lines = lines_at(host, last.position, []) if last else {}
     rows = list(_rows(host, lines, same_place))
-    values = _values(host, tip, signature, rules_at(host, last.position) if last else b"")
+    values = _values(host, tip, signature, text_at(host, last.position, RULES) if last else b"")
     host.index.replace(rows, {**values, "last": last.dump() if last else b""})
 
 

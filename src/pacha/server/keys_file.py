@@ -6,12 +6,12 @@ Called by `server/hosts`, as the account whose file it is. What is in it is the 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 
+from pacha.adapters.lock import take
 from pacha.core.errors import Failed
 
 _ATTEMPTS = 5
@@ -37,7 +37,7 @@ class KeysFile:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            take(folder)
             for _ in range(_ATTEMPTS):
                 old, status = self._read()
                 new = change(old)

@@ -30,6 +30,34 @@ def listing(registry: Registry, role: str) -> dict[str, Any]:
     return {"protocol": PROTOCOL, "role": role, "hosts": hosts}
 
 
+def answer(
+    registry: Registry,
+    host: str,
+    tip: str,
+    last: Stamp | None,
+    *,
+    machine: str,
+    revisions: int,
+    used: int = 0,
+    quota: int = 0,
+) -> bytes:
+    """The answer to the wire command `pacha`, whoever asks: `last` is the stamp of the revision `tip`, and
+    `machine` whose line it is.
+    """
+    values = {
+        "protocol": PROTOCOL,
+        "host": host,
+        "tip": tip,
+        "seq": last.seq if last else 0,
+        "machine": machine,
+        "revisions": revisions,
+        "used": used,
+        "quota": quota,
+        "forgotten": registry.forgotten(host),
+    }
+    return json.dumps(values, sort_keys=True).encode()
+
+
 class Reader:
     """What the session's Mercurial side asks and tells: see `adapters/hg/receiving.Teller`."""
 
@@ -46,18 +74,8 @@ class Reader:
     def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
         """The answer to the wire command `pacha`."""
         last = Stamp.decode(stamp) if stamp else None
-        values = {
-            "protocol": PROTOCOL,
-            "host": self.host,
-            "tip": tip,
-            "seq": last.seq if last else 0,
-            "machine": last.machine if last else "",
-            "revisions": revisions,
-            "used": 0,
-            "quota": 0,
-            "forgotten": self._registry.forgotten(self.host),
-        }
-        return json.dumps(values, sort_keys=True).encode()
+        machine = last.machine if last else ""
+        return answer(self._registry, self.host, tip, last, machine=machine, revisions=revisions)
 
     def refused(self, words: str) -> None:
         """Tell the client, and the log."""

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from pacha.adapters import disk
-from pacha.adapters.lock import open_lock, take, try_lock
+from pacha.adapters.lock import open_lock, take, take_patiently, try_lock
 from pacha.core.authorized_keys import parse_key
 from pacha.core.config_values import is_host_name
-from pacha.core.errors import Busy, Failed, NotFound, PachaError, Refused
+from pacha.core.errors import Failed, NotFound, PachaError, Refused
 from pacha.core.health import Health
 from pacha.core.protocol import HOST
 from pacha.server.log import Log
@@ -243,15 +243,11 @@ class Registry:
     def locked(self, name: str) -> Iterator[None]:
         """Keep everybody else from changing what is known of a host, and its history; Busy where one does."""
         try:
-            file = open_lock(os.path.join(self.folder(name), "lock"))
+            path = os.path.join(self.folder(name), "lock")
+            file = take_patiently(path, self._patience, f"host {name} is being written to")
         except FileNotFoundError:
             raise NotFound(f"there is no host {name} here", hint="pacha host list") from None
         try:
-            deadline = time.monotonic() + self._patience
-            while not try_lock(file):
-                if time.monotonic() > deadline:
-                    raise Busy(f"host {name} is being written to", hint="try again in a moment")
-                time.sleep(0.02)
             yield
         finally:
             os.close(file)

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.adapters.hg.bundle import Limits, Unfit
 from pacha.core import admission
+from pacha.core.config import LARGEST_SENT
 from pacha.core.errors import PachaError, Refused
 from pacha.core.health import Health
 from pacha.core.names import is_legal
-from pacha.core.protocol import HOST, LARGEST, PROTOCOL, Request, parse_request
+from pacha.core.protocol import HOST, Request, parse_request
 from pacha.core.revision import Stamp
 from pacha.core.shown import shown
 from pacha.server.limits import limit
-from pacha.server.reading import Reader, listing
+from pacha.server.reading import Reader, answer, listing
 from pacha.server.registry import Record, Registry, Seen
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Keeper:
         self._last: Stamp | None = None
         self._health: Health | None = None
         # A content that is encrypted, or comes as a delta, is a little longer.
-        self._bounds = admission.Limits(content=LARGEST + LARGEST // 64)
+        self._bounds = admission.Limits(content=LARGEST_SENT + LARGEST_SENT // 64)
         self.limits = Limits(
             path=self._bounds.path, revision=max(self._bounds.content, self._bounds.metadata)
         )
@@ -242,18 +243,16 @@ class Keeper:
     def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
         last = Stamp.decode(stamp) if stamp else None
         self._saw(tip, last.seq if last else 0)
-        values = {
-            "protocol": PROTOCOL,
-            "host": self.host,
-            "tip": tip,
-            "seq": last.seq if last else 0,
-            "machine": self._machine or self._expected(last),
-            "revisions": revisions,
-            "used": self._taken(),
-            "quota": self._quota,
-            "forgotten": self._registry.forgotten(self.host),
-        }
-        return json.dumps(values, sort_keys=True).encode()
+        return answer(
+            self._registry,
+            self.host,
+            tip,
+            last,
+            machine=self._machine or self._expected(last),
+            revisions=revisions,
+            used=self._taken(),
+            quota=self._quota,
+        )
 
     def _expected(self, last: Stamp | None) -> str:
         """Whose line it is while no machine is bound to it: of one that was given another key, whoever's

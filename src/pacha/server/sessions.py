@@ -6,14 +6,13 @@ known by the lock on its file, which the kernel lets go of when the process dies
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pacha.adapters.lock import is_held, open_lock
+from pacha.adapters.lock import is_held, open_lock, take
 
 _GRACE = 5.0
 _PAUSE = 0.02
@@ -32,7 +31,7 @@ class Sessions:
         path = os.path.join(self._folder, str(os.getpid()))
         file = open_lock(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            take(file)
             yield
         finally:
             with suppress(FileNotFoundError):

@@ -46,17 +46,27 @@ def censor(repo, path, keep=b""):
     with repo.lock():
         nodes = stored(repo, path, keep)
         if nodes:
-            log = repo.file(path)
             with repo.transaction(b"pacha-censor") as transaction:
-                written = durable.Durable(repo, transaction, [path])
-                log.censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
-            # The undo files may still hold what was to be forgotten.
-            for name in filter(lambda name: name.startswith(b"undo"), repo.svfs.listdir()):
-                repo.svfs.unlink(name)
-            directory = os.path.dirname(repo.svfs.join(log._revlog._indexfile))
-            for name in os.listdir(directory):
-                if name.startswith(b"undo.backup.") or b".tmpcensored" in name:
-                    os.unlink(os.path.join(directory, name))
-            durable.fsync(directory)
+                written = durable.Durable(repo, transaction, [], replaced=[path])
+                repo.file(path).censorrevision(transaction, nodes, tombstone=b"forgotten by pacha")
             written.closed()
+        _clean(repo.svfs, b"data/" + path)
         return len(nodes)
+
+
+def _clean(store, log):
+    """Remove what Mercurial keeps of a filelog to undo a transaction, and what one that was killed has left
+    of that: it may still hold what was to be forgotten.
+
+    By its exact names: beside it are the filelogs of files that are called as people like.
+    """
+    folder, name = os.path.split(log)
+    for kind in (b".i", b".d"):
+        store.tryunlink(log + kind + b".tmpcensored")
+        for prefix in (b"journal", b"undo"):
+            store.tryunlink(b"%s/%s.backup.%s%s.bck" % (folder, prefix, name, kind))
+    for name in filter(lambda name: name.startswith(b"undo"), store.listdir()):
+        store.unlink(name)
+    for folder in {os.path.dirname(store.join(log + b".i")), store.base}:
+        if os.path.isdir(folder):
+            durable.fsync(folder)

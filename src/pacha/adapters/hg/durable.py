@@ -91,11 +91,13 @@ def _link_back(place, copy, name):
 class Durable:
     """Puts one transaction on the disk in the order that survives a power cut at any instant."""
 
-    def __init__(self, repo, transaction, filelogs):
-        """Announce everything that the transaction will write, before the first byte of it is written.
+    def __init__(self, repo, transaction, filelogs, replaced=()):
+        """Announce everything that the transaction will write, before the first byte of it is written: the
+        files to which `filelogs` are appended, and those of `replaced`, whose place others will take.
 
         Mercurial notes a file in its journal only when it appends to it. Any flush of the file system, by
-        whatever program, may then bring the longer file to the disk and leave the journal behind.
+        whatever program, may then bring the longer file to the disk and leave the journal behind. Of a file
+        whose length it knows it keeps no copy, and cuts whatever has taken its place to that length.
         """
         self._repo = repo
         self._store = repo.svfs
@@ -107,8 +109,9 @@ class Durable:
             index = self._size(log + b".i")
             transaction.add(log + b".i", index)
             transaction.add(log + b".d", self._size(log + b".d") if index else 0)
-        if self._store.exists(b"fncache"):
-            transaction.addbackup(b"fncache")
+        self._replaced = [b"data/" + path + kind for path in replaced for kind in (b".i", b".d")]
+        for name in filter(self._store.exists, [b"fncache", *self._replaced]):
+            transaction.addbackup(name)
         self._sync_journal()
 
     def _size(self, name):
@@ -135,7 +138,7 @@ class Durable:
             return
         new = {name for name in transaction._newfiles | transaction._tmp_files if self._store.exists(name)}
         touched = new | {*transaction._offsetmap} | {entry[1] for entry in transaction._backupentries}
-        folders = set()
+        folders = {os.path.dirname(self._store.join(name)) for name in self._replaced}
         for name in filter(self._store.exists, touched):
             path = self._store.join(name)
             fsync(path)

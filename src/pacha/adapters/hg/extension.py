@@ -246,10 +246,8 @@ class _Session(answering.Answering):  # type: ignore[name-defined]
         else:
             _copy_files(self._repo, made)
             made = hg.repository(self._server.ui.copy(), path).unfiltered()
-        for rev in made:
-            context = made[rev]
-            if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
-                raise error.Abort(b"it is not one line of revisions")
+        if not healing.is_line(made):
+            raise error.Abort(b"it is not one line of revisions")
         durable.syncfs(path)
 
     def do_verify(self):

@@ -1,7 +1,9 @@
-"""A store after a crash: stale locks broken, an abandoned transaction rolled back; and a store made anew.
+"""A store after a crash: stale locks broken, an abandoned transaction rolled back; and a store made anew,
+which is looked at before it is believed.
 
-Loaded by `extension.py` beside it, into Mercurial's process, and imported by `receiving.py`, into a server's;
-it imports Mercurial and nothing of Pacha. Only who has Pacha's own lock may call it.
+Loaded by `extension.py` and `sending.py` beside it, into Mercurial's processes, and imported by
+`receiving.py`, into a server's; it imports Mercurial and nothing of Pacha. Only who has Pacha's own lock may
+have it change a store.
 """
 
 from __future__ import annotations
@@ -32,6 +34,14 @@ def create(ui, path, beside):
     durable.syncfs(beside)
     os.rename(beside, path)
     durable.fsync(os.path.dirname(path))
+
+
+def is_line(repo, first=0):
+    """Whether each revision from `first` on follows the one before it, on the branch that Pacha writes."""
+    return all(
+        [parent.rev() for parent in each.parents()] == [each.rev() - 1] and each.branch() == b"default"
+        for each in map(repo.__getitem__, range(first, len(repo)))
+    )
 
 
 def recover(repo):

@@ -182,15 +182,14 @@ class Store(Opened):
         with self._at_work():
             if not path.startswith(b"files/") or not self._keeper.is_legal(path):
                 raise Unfit("it names no content of a store")
-            aside = [self._open_as_is(other) for other in self._keeper.aside()]
-            repos = [repo for repo in (self.repo, *aside) if censoring.stored(repo, path, keep)]
+            repos = [self.repo, *map(self._open_healed, self._keeper.aside())]
             count = sum(len(censoring.stored(repo, path, keep)) for repo in repos)
             with self._keeper.forgetting(path, count):
                 for repo in repos:
                     censoring.censor(repo, path, keep)
             return count
 
-    def _open_as_is(self, path):
+    def _open_healed(self, path):
         repo = super()._open(path)
         healing.recover(repo)
         return repo

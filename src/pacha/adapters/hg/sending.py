@@ -38,7 +38,8 @@ testedwith = b"7.2"
 _beside = os.fsencode(os.path.dirname(__file__))
 answering = util.load_path(os.path.join(_beside, b"answering.py"), "hgext.pacha_answering")
 censoring = util.load_path(os.path.join(_beside, b"censoring.py"), "hgext.pacha_censoring")
-durable = util.load_path(os.path.join(_beside, b"durable.py"), "hgext.pacha_durable")
+healing = util.load_path(os.path.join(_beside, b"healing.py"), "hgext.pacha_healing")
+durable = healing.durable
 
 _BYTES_A_SECOND = 1_000_000
 _DAMAGED = b"it is damaged"  # how a server calls what does not fit to what it has
@@ -319,10 +320,8 @@ def _add(repo, unpacked):
 
 
 def _must_be_a_line(repo, first):
-    for rev in range(first, len(repo)):
-        context = repo[rev]
-        if [parent.rev() for parent in context.parents()] != [rev - 1] or context.branch() != b"default":
-            raise answering.Told("refused", b"what it has of this host is not one line of revisions")
+    if not healing.is_line(repo, first):
+        raise answering.Told("refused", b"what it has of this host is not one line of revisions")
 
 
 def _die_with_parent(number=signal.SIGKILL):

@@ -71,6 +71,10 @@ class Apk:
         words = [text(w.name if w.version is None else w.name + b"=" + w.version) for w in wishes]
         return ["apk", "add", "--", *words]
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """Nothing: whatever a killed apk has not installed, the next one does."""
+        return []
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
         """Nothing: `world` comes back with the files."""
         return []

@@ -17,14 +17,8 @@ _LISTS = b"/etc/apt/sources.list.d"
 _GONE = (b"not-installed", b"config-files")
 # Another apt, or a dpkg that outlives its killed parent, is waited for.
 _PATIENTLY = ["-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3"]
-_QUIETLY = [
-    *_PATIENTLY,
-    "-y",
-    "-o",
-    "Dpkg::Options::=--force-confdef",
-    "-o",
-    "Dpkg::Options::=--force-confold",
-]
+_KEEPING = ["--force-confdef", "--force-confold"]  # a configuration file that was changed here
+_QUIETLY = [*_PATIENTLY, "-y", *(word for how in _KEEPING for word in ("-o", f"Dpkg::Options::={how}"))]
 # Asking must not write a cache of the lists.
 _ASK = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
 _ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
@@ -52,8 +46,7 @@ class Apt:
 
     def installed(self, root: Root) -> dict[bytes, Package]:
         """What `apt-mark showmanual` and `apt-mark showhold` name."""
-        stanzas = [s for s in paragraphs(root.read(_STATUS)) if _is_there(s)]
-        native = next((s.get(b"Architecture", b"") for s in stanzas if s.get(b"Package") == b"dpkg"), b"")
+        stanzas, native = _there(root)
         automatic = {
             _name(s, native)
             for s in paragraphs(root.read(_EXTENDED))
@@ -69,8 +62,7 @@ class Apt:
 
     def present(self, root: Root) -> Mapping[bytes, bytes]:
         """Every package that dpkg has configured, unpacked or half installed."""
-        stanzas = [s for s in paragraphs(root.read(_STATUS)) if _is_there(s)]
-        native = next((s.get(b"Architecture", b"") for s in stanzas if s.get(b"Package") == b"dpkg"), b"")
+        stanzas, native = _there(root)
         return {_name(stanza, native): stanza.get(b"Version", b"") for stanza in stanzas}
 
     def keys(self, root: Root) -> list[bytes]:
@@ -90,7 +82,7 @@ class Apt:
         """Finish what was interrupted, then the lists."""
         return [
             [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "check"],  # which waits for the lock; dpkg does not
-            [*_ENVIRONMENT, "dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+            [*_ENVIRONMENT, "dpkg", *_KEEPING, "--configure", "-a"],
             [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--fix-broken", "install"],
             [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "update"],
         ]
@@ -116,11 +108,26 @@ class Apt:
         return [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--allow-downgrades", "--allow-change-held-packages",
                 "install", "--", *words]  # fmt: skip
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """By apt's own simulation, whose lines are `Inst name [old] (version source [arch])`."""
+        words = self.install(wishes)
+        lines = root.run([*words[: words.index("install")], "--simulate", *words[words.index("install") :]])
+        found = [line.split(b" ")[1] for line in lines.splitlines() if line.startswith(b"Inst ")]
+        return [name for name in found if name not in {wish.name for wish in wishes}]
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
-        """`apt-mark manual` and `hold`."""
+        """`apt-mark manual`, `auto` and `hold`."""
         manual = [text(name) for name, package in packages.items() if not package.is_automatic]
+        automatic = [text(name) for name, package in packages.items() if package.is_automatic]
         held = [text(name) for name, package in packages.items() if package.is_held]
-        return [["apt-mark", word, *names] for word, names in (("manual", manual), ("hold", held)) if names]
+        lists = (("manual", manual), ("auto", automatic), ("hold", held))
+        return [["apt-mark", word, *names] for word, names in lists if names]
+
+
+def _there(root: Root) -> tuple[list[dict[bytes, bytes]], bytes]:
+    """The stanza of every package that is there, and the system's own architecture: dpkg's."""
+    stanzas = [s for s in paragraphs(root.read(_STATUS)) if _is_there(s)]
+    return stanzas, next((s.get(b"Architecture", b"") for s in stanzas if s.get(b"Package") == b"dpkg"), b"")
 
 
 def _is_there(stanza: Mapping[bytes, bytes]) -> bool:

@@ -74,8 +74,11 @@ class Family(Protocol):
     def install(self, wishes: Sequence[Wish]) -> list[str]:
         """The command that installs all of these in one transaction."""
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """What installing these would bring along, as far as the package manager says so beforehand."""
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
-        """The commands that let these count as installed on purpose, and held, as captured."""
+        """The commands that let these count as installed on purpose or not, and as held."""
 
 
 def paragraphs(text: bytes) -> Iterator[dict[bytes, bytes]]:

@@ -49,6 +49,10 @@ class Pacman:
         """One pacman, by name alone."""
         return ["pacman", "-S", "--noconfirm", "--needed", "--", *(text(wish.name) for wish in wishes)]
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """Nothing but dependencies, without which pacman would not go on either."""
+        return []
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
         """As installed on purpose."""
         return [["pacman", "-D", "--asexplicit", *map(text, packages)]] if packages else []

@@ -34,6 +34,10 @@ class _Rpm:
         """None: they lie below /etc."""
         return []
 
+    def along(self, root: Root, wishes: Sequence[Wish]) -> list[bytes]:
+        """Nothing: neither has a simulation that other programs could read."""
+        return []
+
     def mark(self, packages: Mapping[bytes, Package]) -> list[list[str]]:
         """Nothing: what is installed by name counts so."""
         return []

@@ -158,8 +158,16 @@ class System:
             default=0,
         )
 
+    def along(self, wishes: Sequence[tuple[bytes, bytes | None]]) -> list[bytes]:
+        """What installing these would bring along, as far as that can be told beforehand."""
+        found: list[bytes] = []
+        for family in self.families():
+            with suppress(Unreadable):
+                found += family.along(self, [Wish(*wish) for wish in wishes])
+        return found
+
     def mark(self, packages: Mapping[bytes, Package], line: Callable[[bytes], None]) -> None:
-        """Let them count as installed on purpose, and as held, as captured."""
+        """Let them count as installed on purpose or not, and as held."""
         for family in self.families():
             for words in family.mark(packages):
                 self._follow(words, line)
