@@ -67,9 +67,7 @@ def test_apt_has_the_versions_that_dpkg_has() -> None:
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     rows = [line.split("\t") for line in told.splitlines()]
-    wanted = {
-        r[0].removesuffix(":amd64"): r[1] for r in rows if r[2] not in ("not-installed", "config-files")
-    }
+    wanted = {r[0].removesuffix(":amd64"): r[1] for r in rows if r[2].startswith(("installed", "triggers-"))}
     found = Apt().present(System(Tree(b"/")))
     assert {n.decode(): v.decode() for n, v in found.items()} == wanted
 
@@ -106,6 +104,36 @@ def test_apt_with_a_foreign_architecture_and_a_held_dependency() -> None:
         b"libc6:i386": Package(b"2.36"),
         b"nginx": Package(b"1.22", is_held=True, is_automatic=True),
     }
+
+
+KILLED = b"""Package: dpkg
+Status: install ok installed
+Architecture: amd64
+Version: 1.21
+
+Package: whole
+Status: hold ok triggers-pending
+Architecture: amd64
+Version: 2
+
+Package: half
+Status: install reinstreq unpacked
+Architecture: all
+Version: 3
+
+Package: waiting
+Status: install ok unpacked
+Architecture: amd64
+Version: 4
+"""
+
+
+def test_apt_installs_once_more_what_was_killed_while_it_was_unpacked() -> None:
+    root = Recorded({b"/var/lib/dpkg/status": KILLED})
+    assert Apt().present(root) == {b"dpkg": b"1.21", b"whole": b"2"}
+    mended = [words for words in Apt().refresh(root) if "--reinstall" in words]
+    assert [words[words.index("--") :] for words in mended] == [["--", "half"]]
+    assert not any("--reinstall" in words for words in Apt().refresh(Recorded({})))
 
 
 SIMULATED = b"""NOTE: This is only a simulation!

@@ -17,6 +17,7 @@ Facts = dict[bytes, bytes]
 
 # Flags the file system sets for itself: extents, hashed directory, inline data, and the like.
 _OWN_FLAGS = re.compile(rb"[eIEhNVF-]")
+_SIZE = re.compile(rb"size=(\d+) blocks=(\d+) ")
 _BATCH = 500
 _ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}
 
@@ -44,12 +45,19 @@ def names(tree: Path, kinds: str) -> list[bytes]:
 def stats(tree: Path) -> Facts:
     """Kind, mode, owners; and but for directories: size, blocks, mtime to the nanosecond, links, target.
 
-    A directory's own size, time and link count depend on its past, and are no part of what is kept.
+    A directory's own size, time and link count depend on its past, and are no part of what is kept. Nor is a
+    block that ext4 adds to a file without holes, to note where its many pieces are.
     """
     short, full = r"%P\0%y %m %U %G\0", r"%P\0%y %m %U %G size=%s blocks=%b mtime=%T@ links=%n -> %l\0"
     found = run(tree, "find", ".", "(", "-type", "d", "-printf", short, ")", "-o", "-printf", full)
     fields = found.split(b"\0")[:-1]
-    return dict(zip(fields[::2], fields[1::2], strict=True))
+    told = [_SIZE.sub(_without_holes, value) for value in fields[1::2]]
+    return dict(zip(fields[::2], told, strict=True))
+
+
+def _without_holes(found: re.Match[bytes]) -> bytes:
+    size, blocks = map(int, found.groups())
+    return found[0] if blocks * 512 < size else b"size=%d " % size
 
 
 def link_groups(tree: Path) -> Facts:

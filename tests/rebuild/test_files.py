@@ -262,6 +262,41 @@ def test_hooks_can_be_left_out(web1: Machine, fresh: Machine, tmp_path: Path) ->
     assert compare(web1.root / "etc", fresh.root / "etc") == []
 
 
+def test_files_and_users_can_be_left_out(web1: Machine, fresh: Machine, tmp_path: Path) -> None:
+    before = fresh.read("/etc/extra")
+    done = fresh.rebuilt(web1.pacha.store, "--skip", "files")
+    assert (done["steps"], fresh.has("/etc/app"), fresh.read("/etc/extra")) == ([], False, before)
+
+    host = Machine(tmp_path / "host", "host", {"/etc/app.conf": "x\n"})
+    host.accounts(users={"app": 700})
+    host.pacha.ok("watch", "/etc")
+    other = Machine(tmp_path / "other", None)
+    other.accounts(users={"there": 1000})
+    other.rebuilt(host.pacha.store, "--skip", "users")
+    assert "app" not in other.read("/etc/passwd"), "account files are the users' part"
+    assert other.read("/etc/app.conf") == "x\n"
+
+
+DPKG = """Package: dpkg
+Status: install ok installed
+Architecture: amd64
+Version: 1.21
+
+"""
+
+
+def test_packages_can_be_left_out_where_they_are_anothers(tmp_path: Path) -> None:
+    host = Machine(tmp_path / "host", "host", {"/etc/app.conf": "x\n", "/var/lib/dpkg/status": DPKG})
+    host.pacha.ok("watch", "/etc")
+    other = Machine(tmp_path / "other", None, {"/etc/mine": "y\n"})
+    refused = other.rebuild(host.pacha.store)
+    assert (refused.code, refused.json["error"]["kind"]) == (1, "refused")
+    assert refused.json["error"]["hint"] == "--skip packages"
+    assert not other.has("/etc/app.conf"), "it is said before anything is written"
+    other.rebuilt(host.pacha.store, "--skip", "packages")
+    assert compare(host.root / "etc", other.root / "etc") == []
+
+
 def test_phases_are_told(web1: Machine, fresh: Machine) -> None:
     import json
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +69,40 @@ def test_an_admins_key_brings_back_any_host(tmp_path: Path, server: Hub) -> None
     assert [step["path"] for step in result.json["steps"]] == ["/etc", "/etc/app", "/etc/app/app.conf"]
     assert not fresh.has("/etc/app")
     assert web1.has("/etc/app")
+
+
+def test_an_admins_key_makes_the_machine_and_the_hosts_own_lets_it_go_on(tmp_path: Path, server: Hub) -> None:
+    web1 = dead(tmp_path, server)
+    boss = server.let_read("boss", "admin")
+    fresh = client(tmp_path / "fresh", server, boss, None)
+    result = fresh.pacha.run("rebuild", "web1", "-y", "--json")
+    assert (result.code, result.json["left"]) == (3, [])
+    assert "pacha host" in result.json["servers"][0]["error"], "how it can send is said"
+    assert compare(web1.root / "etc", fresh.root / "etc") == []
+    key = server.add("web1", key="new")
+    text = fresh.pacha.config.read_text().replace(server.sshd.command(boss), server.sshd.command(key))
+    fresh.pacha.config.write_text(text)
+    assert fresh.pacha.run("capture").code == 0
+    there = StoreCopy(server.store("web1"), tmp_path / "copy").nodes()
+    assert there == StoreCopy(fresh.pacha.store, tmp_path / "copy2").nodes()
+
+
+def test_cut_off_while_it_fetches_the_same_again_goes_on(tmp_path: Path, server: Hub) -> None:
+    web1 = client(tmp_path / "dead", server, server.add("web1"), "web1")
+    web1.write({f"/etc/app/{n}": os.urandom(3000).hex() for n in range(400)})
+    web1.pacha.ok("watch", "/etc")
+    fresh = client(tmp_path / "fresh", server, server.add("web1", key="new"), None)
+    for pause in (0.2, 0.5, 0.8):
+        process = fresh.pacha.start("rebuild", "web1", "-y", "--json")
+        time.sleep(pause)
+        server.sshd.stop(signal.SIGKILL)
+        result = fresh.pacha.finish(process)
+        server.sshd.start()
+        assert result.code in (0, 1, 3), result
+        assert "Traceback" not in result.err
+    result = fresh.pacha.run("rebuild", "web1", "-y", "--json")
+    assert (result.code, result.json["left"]) == (0, []), result
+    assert compare(web1.root / "etc", fresh.root / "etc") == []
 
 
 def test_a_readers_key_rebuilds_nothing(tmp_path: Path, server: Hub) -> None:

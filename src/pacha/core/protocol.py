@@ -94,7 +94,8 @@ def _of_host(asked: Request, name: str) -> Request:
 
 def _of_reader(asked: Request, role: str) -> Request:
     if asked.purpose == "send":
-        raise Refused(f"this key is there to read ({role}): it has no history of its own")
+        words = "a host's own, which pacha host add or rekey lets in, may send"
+        raise Refused(f"this key is there to read ({role}); {words}")
     if asked.purpose == "rebuild" and role != ADMIN:
         raise Refused("this key reads: to rebuild a host takes that host's own key, or an admin's")
     return asked

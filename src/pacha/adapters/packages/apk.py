@@ -48,7 +48,7 @@ class Apk:
         """None: they lie in /etc/apk/keys."""
         return []
 
-    def refresh(self) -> list[list[str]]:
+    def refresh(self, root: Root) -> list[list[str]]:
         """Finish what was interrupted, and fetch what the repositories have."""
         return [["apk", "fix"], ["apk", "update"]]
 

@@ -15,6 +15,7 @@ _STATUS = b"/var/lib/dpkg/status"
 _EXTENDED = b"/var/lib/apt/extended_states"
 _LISTS = b"/etc/apt/sources.list.d"
 _GONE = (b"not-installed", b"config-files")
+_WHOLE = tuple([b"ok", state] for state in (b"installed", b"triggers-awaited", b"triggers-pending"))
 # Another apt, or a dpkg that outlives its killed parent, is waited for.
 _PATIENTLY = ["-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3"]
 _KEEPING = ["--force-confdef", "--force-confold"]  # a configuration file that was changed here
@@ -61,9 +62,10 @@ class Apt:
         return found
 
     def present(self, root: Root) -> Mapping[bytes, bytes]:
-        """Every package that dpkg has configured, unpacked or half installed."""
+        """Every package that dpkg has configured: one that was only unpacked has yet to be installed."""
         stanzas, native = _there(root)
-        return {_name(stanza, native): stanza.get(b"Version", b"") for stanza in stanzas}
+        whole = [stanza for stanza in stanzas if stanza[b"Status"].split(b" ")[1:] in _WHOLE]
+        return {_name(stanza, native): stanza.get(b"Version", b"") for stanza in whole}
 
     def keys(self, root: Root) -> list[bytes]:
         """What a `Signed-By` names outside /etc/apt, unless a keyring package brings it."""
@@ -78,13 +80,19 @@ class Apt:
         brought = {path for name in keyrings for path in root.read(info + b"/" + name).splitlines()}
         return sorted(named - brought)
 
-    def refresh(self) -> list[list[str]]:
-        """Finish what was interrupted, then the lists."""
+    def refresh(self, root: Root) -> list[list[str]]:
+        """The lists; then finish what was interrupted. What was killed while it was unpacked can only be
+        installed once more: until then dpkg configures neither it nor what needs it.
+        """
+        stanzas, native = _there(root)
+        half = [text(_name(s, native)) for s in stanzas if s[b"Status"].split(b" ")[1] == b"reinstreq"]
+        mend = [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--fix-broken"]
         return [
             [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "check"],  # which waits for the lock; dpkg does not
-            [*_ENVIRONMENT, "dpkg", *_KEEPING, "--configure", "-a"],
-            [*_ENVIRONMENT, "apt-get", *_QUIETLY, "--fix-broken", "install"],
             [*_ENVIRONMENT, "apt-get", *_PATIENTLY, "update"],
+            [*_ENVIRONMENT, "dpkg", *_KEEPING, "--configure", "-a"],
+            *([[*mend, "--reinstall", "install", "--", *half]] if half else []),
+            [*mend, "install"],
         ]
 
     def available(self, root: Root, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:

@@ -65,7 +65,7 @@ class Family(Protocol):
     def present(self, root: Root) -> Mapping[bytes, bytes]:
         """The version of every installed package, by name."""
 
-    def refresh(self) -> list[list[str]]:
+    def refresh(self, root: Root) -> list[list[str]]:
         """The commands that mend an interrupted run and fetch what the repositories have."""
 
     def available(self, root: Root, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:

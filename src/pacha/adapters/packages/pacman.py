@@ -35,7 +35,7 @@ class Pacman:
         """None: they lie in /etc/pacman.d."""
         return []
 
-    def refresh(self) -> list[list[str]]:
+    def refresh(self, root: Root) -> list[list[str]]:
         """What the repositories have."""
         return [["pacman", "-Sy", "--noconfirm"]]
 

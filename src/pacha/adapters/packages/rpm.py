@@ -56,7 +56,7 @@ class Dnf(_Rpm):
         words = ["dnf", "-C", "-q", "repoquery", "--userinstalled", "--queryformat", "%{name} %{evr}\n"]
         return {name: Package(version) for name, version in versions(root.run(words)).items()}
 
-    def refresh(self) -> list[list[str]]:
+    def refresh(self, root: Root) -> list[list[str]]:
         """What the repositories have."""
         return [["dnf", "-y", "makecache"]]
 
@@ -100,7 +100,7 @@ class Zypper(_Rpm):
         found = self.present(root)
         return {n: Package(v) for n, v in found.items() if n not in automatic and n != b"gpg-pubkey"}
 
-    def refresh(self) -> list[list[str]]:
+    def refresh(self, root: Root) -> list[list[str]]:
         """What the repositories have; their keys came back with them."""
         return [["zypper", "--non-interactive", "--gpg-auto-import-keys", "refresh"]]
 

@@ -145,7 +145,7 @@ class System:
     def refresh(self, line: Callable[[bytes], None]) -> None:
         """Finish what an interrupted run has left, and fetch what the repositories have."""
         for family in self.families():
-            for words in family.refresh():
+            for words in family.refresh(self):
                 self._follow(words, line)
 
     def install(self, wishes: Sequence[tuple[bytes, bytes | None]], line: Callable[[bytes], None]) -> int:
