@@ -123,7 +123,7 @@ def test_a_manual_fix_is_not_overwritten(host: Target, change: object) -> None:
     change(host)  # type: ignore[operator]
     answer = host.receive(stream([file("/etc/a", b"newer\n"), file("/etc/b", b"newer\n")]))
     assert (answer.code, answer.done["error"]["kind"]) == (1, "changed")
-    assert answer.done["edited"] == [{"path": "/etc/a"}]
+    assert answer.done["edited"] == [{"path": "/etc/a", "deployment": None}]
     assert host.read("/etc/b") == b"b\n"
     if change is edit:
         assert host.read("/etc/a") == b"a fix by hand\n"
@@ -135,6 +135,26 @@ def test_a_manual_fix_is_not_overwritten(host: Target, change: object) -> None:
     )
     assert forced.code == 0
     assert host.read("/etc/a") == b"newer\n"
+
+
+def test_what_another_deployment_delivers_is_not_overwritten(host: Target) -> None:
+    shared, own = file("/etc/shared", b"base\n"), file("/etc/own", b"own\n")
+    host.receive(stream([shared], name="base"))
+    host.settle()
+    assert host.receive(stream([shared, own], name="web")).code == 0, "they agree on it"
+    other = file("/etc/shared", b"web\n")
+    answer = host.receive(stream([other], name="base"))
+    assert (answer.code, answer.done["error"]["kind"]) == (1, "changed")
+    assert "is delivered by another deployment, web" in answer.done["error"]["message"]
+    assert answer.done["edited"] == [{"path": "/etc/shared", "deployment": "web"}]
+    assert host.read("/etc/shared") == b"base\n"
+    force = Wishes("anna@hub", force=True)
+    assert host.receive(stream([other], name="base", wishes=force)).code == 0
+    host.settle()
+    newer = file("/etc/shared", b"newer\n")
+    assert host.receive(stream([newer], name="base")).code == 0, "it is base's from now on"
+    assert host.receive(stream([shared, own], name="web")).code == 1
+    assert host.read("/etc/shared") == b"newer\n"
 
 
 def test_what_was_forced_over_is_in_the_history(host: Target) -> None:

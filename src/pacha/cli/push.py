@@ -40,7 +40,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--diff", action="store_true", help="show the differences in files")
     parser.add_argument(
-        "--force", action="store_true", help="overwrite files that were changed by hand on a host"
+        "--force",
+        action="store_true",
+        help="overwrite also what was changed by hand, or is delivered by another deployment",
     )
     parser.add_argument(
         "--jobs", metavar="N", type=_count, default=_JOBS, help=f"so many hosts at once (default: {_JOBS})"

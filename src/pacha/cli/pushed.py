@@ -5,6 +5,7 @@ Called by the verb; itself no verb. What hosts say is shown escaped: it is someb
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -42,9 +43,9 @@ def in_words(one: Outcome, dry_run: bool) -> str:
 def _changes(one: Outcome) -> str:
     """`2 files (1 changed by hand), 1 package, nginx restarted`."""
     steps, packages = one.listed("steps"), one.answer.get("packages")
-    edited = len(one.listed("edited"))
-    by_hand = f" ({edited} changed by hand)" if edited else ""
-    parts = [f"{plural(len(steps), 'file')}{by_hand}"] if steps else []
+    whose = Counter(map(_whose, one.listed("edited")))
+    others = ", ".join(f"{count} {words}" for words, count in sorted(whose.items()))
+    parts = [plural(len(steps), "file") + (f" ({others})" if others else "")] if steps else []
     if isinstance(packages, list) and packages:
         parts.append(plural(len(packages), "package"))
     for service in one.listed("services"):
@@ -167,18 +168,22 @@ def _print_details(group: Sequence[Outcome], width: int, colour: bool, to: TextI
 
 def _details(one: Outcome, colour: bool) -> list[str]:
     lines = []
-    edited = set(map(_path_of, one.listed("edited")))
+    whose = {_path_of(values): f", {_whose(values)}" for values in one.listed("edited")}
     for step in one.listed("steps"):
         action, path = str(step.get("action")), _path_of(step)
         tint = STEP_COLOURS.get(action, "")
-        by_hand = ", changed by hand" if path in edited else ""
-        words = f"{path}  {printable(str(step.get('reason') or ''))}{by_hand}".rstrip()
+        words = f"{path}  {printable(str(step.get('reason') or ''))}{whose.get(path, '')}".rstrip()
         lines.append(f"  {paint(printable(action).ljust(8), tint, colour)}  {words}")
     for difference in one.listed("diffs"):
         for line in str(difference.get("diff", "")).splitlines():
             tint = _DIFF_COLOURS.get(line[:1], "")
             lines.append(f"    {paint(content_line(line.encode('utf-8', 'surrogatepass')), tint, colour)}")
     return lines
+
+
+def _whose(values: Mapping[str, Any]) -> str:
+    holder = values.get("deployment")
+    return printable(f"delivered by {holder}") if isinstance(holder, str) else "changed by hand"
 
 
 def _path_of(values: Mapping[str, Any]) -> str:

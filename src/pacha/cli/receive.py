@@ -181,7 +181,10 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         "packages": work.packages,
         "services": [service._asdict() for service in work.services],
         "preflight": work.preflight,
-        "edited": [path_object(step.path) for step in work.planned.edited],
+        "edited": [
+            {**path_object(one.step.path), "deployment": one.deployment or None}
+            for one in work.planned.others
+        ],
         "diffs": work.diffs,
         "reverted": work.is_reverted,
         "seconds": round(work.seconds, 3),

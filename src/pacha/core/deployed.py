@@ -62,9 +62,9 @@ def parse(text: bytes) -> Deployed:
         raise ValueError("no record of a deployment") from problem
 
 
-def last_written(records: Iterable[Deployed]) -> dict[bytes, Entry | None]:
-    """By path, how whichever deployment came last left it."""
-    found: dict[bytes, Entry | None] = {}
+def last_written(records: Iterable[Deployed]) -> dict[bytes, tuple[str, Entry | None]]:
+    """By path, which deployment delivered it last, and how it left it."""
+    found: dict[bytes, tuple[str, Entry | None]] = {}
     for record in sorted(records, key=lambda record: record.time_ns):
-        found.update(record.entries)
+        found.update((path, (record.deployment, entry)) for path, entry in record.entries.items())
     return found

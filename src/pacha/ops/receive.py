@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Hooks, Journal, Spool
 
 _NEXT = "mend it and push again"
+_BY_HAND = (
+    "was changed on the host since it was deployed",
+    "take the change over into the deployment, or --force overwrites it",
+)
+_BY_ANOTHER = "take it out of one of the two, or --force has this one deliver it from now on"
 
 
 class Service(NamedTuple):
@@ -94,7 +99,7 @@ class Receiving:
                 return
             if not self.planned.steps and not missing and self._is_as_deployed():
                 return
-            self._refuse_edited()
+            self._refuse_others()
             files = {
                 f"{hook.moment}/{hook.name}": self._content(hook.sha256) for hook in self._deployment.hooks
             }
@@ -112,15 +117,15 @@ class Receiving:
     def _plan(self) -> None:
         self.planned = plan_deployment(self._host, self._deployment)
 
-    def _refuse_edited(self) -> None:
-        if self.planned.edited and not self._parcel.wishes.force:
-            self.diffs = self._diffs(self.planned.edited)
-            first, count = shown(self.planned.edited[0].path), len(self.planned.edited)
-            more = f" and {count - 1} more" if count > 1 else ""
-            raise Edited(
-                f"{first}{more} was changed on the host since it was deployed",
-                hint="take the change over into the deployment, or --force overwrites it",
-            )
+    def _refuse_others(self) -> None:
+        others = self.planned.others
+        if others and not self._parcel.wishes.force:
+            self.diffs = self._diffs([one.step for one in others])
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            words, hint = _BY_HAND
+            if holder := others[0].deployment:
+                words, hint = f"is delivered by another deployment, {holder}", _BY_ANOTHER
+            raise Edited(f"{shown(others[0].step.path)}{more} {words}", hint=hint)
 
     def _diffs(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         from pacha.ops.receive_diff import diffs
@@ -152,7 +157,7 @@ class Receiving:
             self._install(missing)
         if has_run or missing:  # they may have changed what was seen
             self._plan()
-            self._refuse_edited()
+            self._refuse_others()
         self._try_before()
         if not self.planned.steps:
             self._tend_services()

@@ -30,14 +30,21 @@ _OF_THE_CONTENT = (b"security.capability", b"security.ima")
 _NOBODY, _LARGEST_ACCOUNT = -1, 0xFFFFFFFF
 
 
-class Planned(NamedTuple):
-    """The steps; `desired` is what each path shall be, `edited` what somebody has changed since it was
-    deployed and the steps would overwrite.
+class Others(NamedTuple):
+    """A step that would undo what somebody has done: by hand, where `deployment` is empty, or with another
+    deployment.
     """
+
+    step: Step
+    deployment: str
+
+
+class Planned(NamedTuple):
+    """The steps; `desired` is what each path shall be, `others` those that only force does."""
 
     steps: list[Step]
     desired: dict[bytes, Entry | None]
-    edited: list[Step]
+    others: list[Others]
 
 
 def plan_deployment(host: Host, deployment: Deployment) -> Planned:
@@ -61,20 +68,22 @@ def plan_deployment(host: Host, deployment: Deployment) -> Planned:
     for step in steps:
         _check_step(look, step)
     named = {path: desired.get(path) for path in (*kinds, *deployment.absent)}
-    return Planned(steps, named, _edited(host, steps))
+    return Planned(steps, named, _others(host, deployment.name, steps))
 
 
-def _edited(host: Host, steps: Iterable[Step]) -> list[Step]:
-    """The steps on what is no longer as Pacha last wrote it."""
+def _others(host: Host, name: str, steps: Iterable[Step]) -> list[Others]:
+    """The steps on what is no longer as Pacha last wrote it, and on what another deployment delivers."""
     written = last_written(host.deployments.all())
     found = []
     for step in steps:
         if step.path in written:
-            before, last = step.before, written[step.path]
+            before, (holder, last) = step.before, written[step.path]
             if before is not None and last is not None:
                 before, last = alike(host, step.path, before, last)
             if facet(before) != facet(last):
-                found.append(step)
+                found.append(Others(step, ""))
+            elif holder != name:
+                found.append(Others(step, holder))
     return found
 
 
