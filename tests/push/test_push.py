@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +134,30 @@ def test_many_hosts_in_batches(tmp_path: Path) -> None:
         assert result.code == 0, result
         assert "12 hosts" in result.out
         assert all(host.read("/etc/motd") == "hello\n" for host in them.hosts.values())
+
+
+def test_stopped_it_ends_what_it_has_begun_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    with fleet(tmp_path, "web1", "web2") as them:
+        hook = f"#!/bin/sh\necho x >> {ran}\nuntil [ -e {gate} ]; do sleep 0.02; done\n"
+        them.deploy("motd", {"files/etc/motd": "hello\n", "hooks/post-push/10-wait": hook})
+        process = them.pusher.start("push", "motd", "web1", "web2", "--jobs", "1", "-y")
+        deadline = time.monotonic() + 20
+        while not ran.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None, "it waits for what it has begun"
+        gate.touch()
+        result = them.pusher.finish(process)
+        assert result.code == 130, result
+        assert "stopping: no more hosts are begun" in result.err
+        assert "1 changed, 1 not begun" in result.out
+        assert (them.hosts["web1"].read("/etc/motd"), them.hosts["web2"].has("/etc/motd")) == (
+            "hello\n",
+            False,
+        )
+        again = them.push("motd", "--retry")
+        assert again.code == 0, again
+        assert them.hosts["web2"].read("/etc/motd") == "hello\n"
+        assert ran.read_text() == "x\nx\n", "each host once"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
@@ -17,7 +20,7 @@ from pacha.cli.session import Session
 from pacha.core.answer import CHANGED, NO_PACHA, Outcome
 from pacha.core.deployment import Rendered
 from pacha.core.destinations import expand
-from pacha.core.errors import Refused, UsageError
+from pacha.core.errors import Interrupted, Refused, UsageError
 from pacha.core.parcel import Parcel, Wishes, render
 from pacha.core.parcel_contents import pack
 from pacha.ops.bootstrap import bootstrap
@@ -69,6 +72,8 @@ def run(session: Session, options: Namespace) -> int:
     call = _Call(session, options, prepared.name)
     if asks:
         looked = call.push(rendered, dry_run=True)
+        if looked.is_stopped:
+            raise Interrupted()
         call.show(looked, dry_run=True, to=before_asking(session.as_json))
         rendered = {
             one.destination: rendered[one.destination]
@@ -83,7 +88,7 @@ def run(session: Session, options: Namespace) -> int:
         # Until it is known how it ended: who stops this here can go on with --retry.
         _remember(session, options.deployment, rendered, rendered)
     pushed = call.push(rendered, dry_run=options.dry_run)
-    if any(map(call.may_bootstrap, pushed.outcomes)):
+    if any(map(call.may_bootstrap, pushed.outcomes)) and not pushed.is_stopped:
         pushed = call.bootstrap(pushed, rendered)
     if rendered and not session.as_json:
         call.show(pushed, dry_run=options.dry_run, to=sys.stdout)
@@ -138,6 +143,21 @@ def _remember(session: Session, folder: str, hosts: Iterable[str], left: Iterabl
 # -- the push --------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _stoppable(push: Push) -> Iterator[None]:
+    """Ctrl-C has those that are at work end, so that what became of them can be told; the second is final."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        push.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _Call:
     """One call of the verb: perhaps a look beforehand, then the push, over the same connections."""
 
@@ -171,8 +191,10 @@ class _Call:
             most = 0
         pace = Pace(options.jobs) if dry_run else Pace(options.jobs, options.batch, most)
         began = time.monotonic()
+        push = Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic)
         try:
-            return Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic).run()
+            with _stoppable(push):
+                return push.run()
         finally:
             self._seconds += time.monotonic() - began
             watching.close()
@@ -198,7 +220,7 @@ class _Call:
             again.get(one.destination) or one._replace(trouble=troubles.get(one.destination) or one.trouble)
             for one in pushed.outcomes
         ]
-        return Pushed(outcomes, pushed.left)
+        return pushed._replace(outcomes=outcomes)
 
     def show(self, pushed: Pushed, *, dry_run: bool, to: TextIO) -> None:
         """What was done, or would be, group by group; with -q only what went wrong."""
@@ -211,7 +233,7 @@ class _Call:
 
     def finish(self, pushed: Pushed) -> int:
         """Remember what is left, tell the end, and return the exit code."""
-        options, total = self._options, Pushed([*self.seen, *pushed.outcomes], pushed.left)
+        options, total = self._options, pushed._replace(outcomes=[*self.seen, *pushed.outcomes])
         left, code = unsettled(total), exit_code(total)
         if not options.dry_run:
             hosts = [*(one.destination for one in total.outcomes), *total.left]

@@ -21,7 +21,8 @@ from pacha.ui.text import clip, paint, printable, use_colour
 _CONNECTING = "connecting"
 _LONGEST_NAME = 24
 _PHASE, _SECONDS = 10, 6  # columns
-_KEPT_FREE = 3  # lines of the terminal: the last of all, and a person's own command
+_KEPT_FREE = 4  # lines of the terminal: the last two of all, and a person's own command
+_STOPPING = "stopping: no more hosts are begun; Ctrl-C again leaves those that are at work to themselves"
 
 
 class Silent:
@@ -34,6 +35,9 @@ class Silent:
         pass
 
     def ended(self, outcome: Outcome) -> None:
+        pass
+
+    def stopping(self) -> None:
         pass
 
     def tick(self) -> None:
@@ -68,6 +72,10 @@ class Lines(Silent):
         self._stream.write(f"{printable(outcome.destination)}  {words}  {outcome.seconds:.1f} s\n")
         self._stream.flush()
 
+    def stopping(self) -> None:
+        self._stream.write(f"{_STOPPING}\n")
+        self._stream.flush()
+
 
 class _Row:
     """A host that is being pushed to."""
@@ -89,6 +97,7 @@ class Table(Silent):
         self._began = time.monotonic()
         self._rows: dict[str, _Row] = {}
         self._outcomes: list[Outcome] = []
+        self._is_stopping = False
 
     def begun(self, destination: str) -> None:
         self._rows[destination] = _Row()
@@ -101,6 +110,9 @@ class Table(Silent):
     def ended(self, outcome: Outcome) -> None:
         del self._rows[outcome.destination]
         self._outcomes.append(outcome)
+
+    def stopping(self) -> None:
+        self._is_stopping = True
 
     def tick(self) -> None:
         self._live.draw(self._lines)
@@ -116,7 +128,8 @@ class Table(Silent):
         lines = _cut(lines, max(room // 2, room - len(self._rows)), "more results")
         now = time.monotonic()
         rows = [self._row(name, row, now, width) for name, row in self._rows.items()]
-        return [*lines, *_cut(rows, room - len(lines), "more at work"), self._last_line(now, width)]
+        last = [paint(clip(_STOPPING, width), "bold", self._colour)] if self._is_stopping else []
+        return [*lines, *_cut(rows, room - len(lines), "more at work"), self._last_line(now, width), *last]
 
     def _row(self, name: str, row: _Row, now: float, width: int) -> str:
         longest = min(max(map(len, self._rows)), _LONGEST_NAME)

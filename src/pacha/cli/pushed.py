@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from pacha.core.answer import CHANGED, FAILED, OK, REVERTED, STATES, UNREACHABLE, Outcome
+from pacha.core.errors import Interrupted
 from pacha.ops.push import Pushed
 from pacha.ui.text import STEP_COLOURS, clip, content_line, paint, plural, printable, use_colour
 
@@ -213,7 +214,8 @@ def closing_line(pushed: Pushed, seconds: float, dry_run: bool) -> str:
 def print_closing(pushed: Pushed, seconds: float, *, dry_run: bool, to: TextIO) -> None:
     """The last lines: all in numbers, where there are more hosts than one."""
     if pushed.left:
-        print(f"not begun, as too many failed: {some(pushed.left, _COLUMNS - 32)}", file=to)
+        why = "stopped" if pushed.is_stopped else "too many failed"
+        print(f"not begun, as {why}: {some(pushed.left, _COLUMNS - 17 - len(why))}", file=to)
     if len(pushed.outcomes) + len(pushed.left) > 1:
         print(closing_line(pushed, seconds, dry_run), file=to)
     to.flush()
@@ -258,7 +260,9 @@ def pushed_object(pushed: Pushed, deployment: str, seconds: float, dry_run: bool
 
 
 def exit_code(pushed: Pushed) -> int:
-    """0, or 3 where some hosts are not as they shall be, or 1 where none is."""
+    """0, or 3 where some hosts are not as they shall be, or 1 where none is; 130 where it was stopped."""
     if not unsettled(pushed):
         return 0
+    if pushed.is_stopped:
+        return Interrupted().exit_code
     return 3 if any(one.is_done for one in pushed.outcomes) else 1

@@ -35,6 +35,9 @@ class Watcher(Protocol):
     def ended(self, outcome: Outcome) -> None:
         """The host is done with."""
 
+    def stopping(self) -> None:
+        """No more hosts are begun: somebody wants it to end."""
+
     def tick(self) -> None:
         """Some time has passed."""
 
@@ -50,10 +53,13 @@ class Pace(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """What became of each host, in the order in which they were named; `left` were never begun."""
+    """What became of each host, in the order in which they were named; `left` were never begun, where
+    `is_stopped` as somebody did not want to.
+    """
 
     outcomes: list[Outcome]
     left: list[str]
+    is_stopped: bool = False
 
 
 class Push:
@@ -78,10 +84,19 @@ class Push:
         self._batch = 0  # how many of it are still to be begun
         self._running: dict[str, _Run] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Begin no more hosts; `run` returns when those that are at work have ended. A signal may call it."""
+        self._is_stopped = True
 
     def run(self) -> Pushed:
         """Push to all of them, batch after batch: one begins when all hosts of the one before have ended."""
+        is_told = False
         while self._may_begin() or self._running:
+            if self._is_stopped and not is_told:
+                is_told = True
+                self._watcher.stopping()
             while self._may_begin() and len(self._running) < self._pace.jobs:
                 self._begin()
             for event in self._sessions.wait(_TICK):
@@ -94,10 +109,12 @@ class Push:
                     self._lose(run, event)
             self._watcher.tick()
         outcomes = [self._outcomes[host] for host in self._hosts if host in self._outcomes]
-        return Pushed(outcomes, list(self._waiting))
+        return Pushed(outcomes, list(self._waiting), self._is_stopped)
 
     def _may_begin(self) -> bool:
         most = self._pace.most_failures
+        if self._is_stopped:
+            return False
         if most is not None and sum(not one.is_done for one in self._outcomes.values()) > most:
             return False
         if not self._batch and not self._running:
