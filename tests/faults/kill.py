@@ -60,6 +60,8 @@ class Moments:
         """Return at the next instant."""
         if self.choice.random() < 0.5:
             time.sleep(self.choice.uniform(0, self.span))
+            if process.poll() is not None:
+                self.span *= 0.8  # measured when the machine was busier
         elif wait_until(self.sign, process):
             self.seen += 1
             time.sleep(self.choice.uniform(0, self.window))

@@ -16,7 +16,7 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 EXT4_GOING_FLAGS_NOLOGFLUSH = 2
 # The journal would otherwise commit every five seconds by itself, and save what nobody synced.
 OPTIONS = "loop,commit=300"
-PATIENCE = 20.0  # seconds
+PATIENCE = 120.0  # seconds: a mount namespace, such as a rebuild runs apt in, holds on to what is mounted
 PAUSE = 0.01
 MKFS = ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4")
 

@@ -2,8 +2,8 @@
 
 Called by the package managers and by the hooks of a rebuild. In another root a command gets a mount and a
 process namespace of its own, with /proc, /dev and /sys of that root's: nothing that is mounted is seen
-outside, and whatever it leaves running ends with it, whoever is killed. No service is started there. It must
-not decide what is run.
+outside, what is unmounted outside is not held, and whatever it leaves running ends with it, whoever is
+killed. No service is started there. It must not decide what is run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 _ENTER = """
 set -e
 root=$1; shift
-mount --make-rprivate /
+mount --make-rslave /
 for d in proc dev sys; do
     if [ -d "$root/$d" ] && ! [ -L "$root/$d" ]; then
         case $d in
@@ -31,7 +31,7 @@ exec chroot "$root" "$@"
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "TERM", "TZ")
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
+_UNSHARE = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL")
 
 
 def entering(root: bytes) -> list[str]:

@@ -21,7 +21,7 @@ from pacha.core.errors import Unavailable
 from pacha.core.names import is_below
 
 _CLONE_NEWNS = 0x20000
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 0x2, 0x4, 0x1000, 0x4000, 0x80000
 _HERE = "/proc/self/ns/mnt"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -53,7 +53,7 @@ class Preflight:
             os.close(home)
 
     def _enter(self, directories: Sequence[bytes]) -> tuple[Tree, Journals]:
-        _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+        _mount("none", "/", "", _MS_REC | _MS_SLAVE)
         _mount("tmpfs", self._folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
         before = Tree(self._root)
         points = mount_points()

@@ -85,12 +85,24 @@ def heal_if_free(host: Host) -> None:
     """The same for commands that only read: where another Pacha is at work there is nothing to heal, and on
     a full disk it has time.
     """
-    if host.journals.any() or (host.store.exists and host.store.is_abandoned):
-        try:
-            with host.lock.briefly():
-                heal(host)
-        except (Busy, NoSpace):
-            return
+    if not (host.journals.any() or (host.store.exists and host.store.is_abandoned)):
+        return
+    try:
+        # Who records a push makes haste once somebody waits for it; and that is what people look for then.
+        with host.lock if _is_pushed(host) else host.lock.briefly():
+            heal(host)
+    except NoSpace:
+        return
+    except Busy:
+        if _is_pushed(host):
+            host.report.note("what was pushed last is not in the history yet")
+
+
+def _is_pushed(host: Host) -> bool:
+    return any(
+        complete and journal.header.get("is_whole") and journal.is_applied
+        for journal, complete in host.journals.all()
+    )
 
 
 def finish(host: Host, journal: Journal, results: Iterable[Done]) -> None:
