@@ -34,6 +34,7 @@ class Apt:
         self.there: dict[bytes, bytes] = {b"base": b"1"}
         self.automatic: set[bytes] = set()
         self.killed_after = killed_after
+        self.cut_after = 99  # so many packages in, apt itself is killed, and whoever runs it goes on
         self.lacking = lacking
 
     def along(self, wishes: Sequence[tuple[bytes, bytes | None]]) -> list[bytes]:
@@ -47,6 +48,9 @@ class Apt:
         for name in [*names, *self.along(wishes)]:
             if len(self.there) > self.killed_after:
                 raise Killed
+            if len(self.there) > self.cut_after:
+                self.cut_after = 99
+                return 137
             self.there[name] = b"1"
         return 0
 
@@ -86,6 +90,15 @@ def test_killed_anywhere_the_next_run_brings_what_one_run_would_have_brought(aft
     assert run(system, progress) == []
     assert system.there == whole.there
     assert system.automatic == whole.automatic == {b"mta", b"mailx"}
+
+
+@pytest.mark.parametrize("after", range(1, 4))
+def test_where_apt_alone_is_killed_the_same_run_completes_it(after: int) -> None:
+    whole, system = Apt(), Apt()
+    assert run(whole, {}) == []
+    system.cut_after = after
+    assert run(system, {}) == []
+    assert (system.there, system.automatic) == (whole.there, whole.automatic)
 
 
 def test_what_cannot_be_had_is_told_and_stops_nothing_else() -> None:

@@ -7,8 +7,7 @@ all of them can be had.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pacha.core.errors import Failed
@@ -46,12 +45,13 @@ class _Installation:
         system = self._system
         system.refresh(self._said)
         steps, deviations = plan_packages(self._host, told)
-        wishes = [step for step in steps if step.action != MARK]
-        with self._brought_along(wishes):
-            if wishes and system.install(_named(wishes), self._said) != 0:
-                words = "not all packages can be had in the captured versions: taking the newest"
-                self._host.report.note(words)
-                self._install_what_can_be(wishes)
+        wishes = [(step.name, step.version) for step in steps if step.action != MARK]
+        self._expect(wishes)
+        if wishes and system.install(wishes, self._said) != 0:
+            words = "not all packages can be had in the captured versions: taking the newest"
+            self._host.report.note(words)
+            self._install_what_can_be([step for step in steps if step.action == INSTALL])
+        self._complete()
         marked = {name: p for family in told.packages.values() for name, p in family.items()}
         present = system.present()
         system.mark({name: p for name, p in marked.items() if name in present}, self._said)
@@ -61,33 +61,38 @@ class _Installation:
         self._last_words = line.decode("utf-8", "replace").strip() or self._last_words
         self._host.report.tool_output(line)
 
-    @contextmanager
-    def _brought_along(self, wishes: Sequence[PackageStep]) -> Iterator[None]:
-        """Around an installation: what it brings along is there even if it is killed, and counts as that.
+    def _expect(self, wishes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Write down what installing these brings along.
 
-        What a package recommends is installed with it, never later; so whoever goes on after a kill could not
-        tell that half of it is missing, had it not been written down.
+        What a package recommends is installed with it, never later; so nobody could tell after a transaction
+        that was cut short that half of it is missing.
         """
-        system = self._system
-        before: list[str] = self._progress.get(_ALONG, [])
-        along = set(system.along(_named(wishes))) - system.present().keys() if wishes else set()
-        self._progress[_ALONG] = sorted({*before, *(name.decode() for name in along)})
+        along = set(self._system.along(wishes)) - self._system.present().keys() if wishes else set()
+        known = self._progress.get(_ALONG, [])
+        self._progress[_ALONG] = sorted({*known, *(name.decode() for name in along)})
         self._save()
-        yield
-        present = system.present()
-        lacking = [(name.encode(), None) for name in before if name.encode() not in present]
-        if lacking and system.install(lacking, self._said) != 0:
-            names = ", ".join(printable(name.decode()) for name, _ in lacking)
-            self._host.report.note(f"not installed again after the interruption: {names}")
-        came = {name.encode() for name in self._progress[_ALONG]} & system.present().keys()
-        system.mark({name: Package(b"", is_automatic=True) for name in came}, self._said)
 
-    def _install_what_can_be(self, wishes: Sequence[PackageStep]) -> None:
+    def _complete(self) -> None:
+        """What was to come along is there, however often it took, and counts as that."""
+        system = self._system
+        names = [name.encode() for name in self._progress[_ALONG]]
+        present = system.present()
+        lacking = [name for name in names if name not in present]
+        available = system.available(lacking)
+        wishes = [(name, None) for name in lacking if name in available]
+        if wishes and system.install(wishes, self._said) != 0:
+            said = ", ".join(printable(name.decode()) for name, _ in wishes)
+            self._host.report.note(f"not installed, though it came along then: {said}")
+        present = system.present()
+        came = {name: Package(b"", is_automatic=True) for name in names if name in present}
+        system.mark(came, self._said)
+
+    def _install_what_can_be(self, steps: Sequence[PackageStep]) -> None:
         """Without versions; then, as one that is not to be had stops the transaction, without those."""
         system = self._system
-        available = system.available([wish.name for wish in wishes])
-        missing = [wish.name for wish in wishes if wish.action == INSTALL and wish.name in available]
-        newest = [(name, None) for name in missing]
+        available = system.available([step.name for step in steps])
+        newest = [(step.name, None) for step in steps if step.name in available]
+        self._expect(newest)
         if not newest or system.install(newest, self._said) == 0:
             return
         system.refresh(self._said)  # the first try may have met what a killed run had left half done
@@ -96,7 +101,3 @@ class _Installation:
                 f"the packages could not be installed: {printable(self._last_words)}",
                 hint="-v shows all of it; run it again: it goes on",
             )
-
-
-def _named(wishes: Sequence[PackageStep]) -> list[tuple[bytes, bytes | None]]:
-    return [(wish.name, wish.version) for wish in wishes]
