@@ -87,9 +87,7 @@ def take(descriptor: int) -> None:
 
 
 class Lock:
-    """One lock; a context manager that waits briefly and may be entered again by its
-    holder.
-    """
+    """One lock; a context manager that waits briefly and may be entered again by its holder."""
 
     def __init__(self, path: str, verb: str, wait_ns: int = WAIT_NS) -> None:
         self._path = path

@@ -120,7 +120,5 @@ def _explain(end: Ended, phase: str) -> Trouble:
     if end.exit == _NOT_FOUND or (end.exit == _NOT_RUN and any(text in last for text in _ABSENT)):
         return Trouble(NO_PACHA, "there is no Pacha on it", "--bootstrap brings it there")
     if "'receive' is no verb" in end.words:
-        return Trouble(
-            "no-pacha", "its Pacha is too old to be pushed to", "--bootstrap brings this one there"
-        )
+        return Trouble(NO_PACHA, "its Pacha is too old to be pushed to", "--bootstrap brings this one there")
     return Trouble("failed", last or f"it ended with exit {end.exit}, and did not say why")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pacha.core.config_values import is_host_name
 from pacha.core.deployment_file import Owner, Settings, parse_settings
 from pacha.core.destinations import host_of
-from pacha.core.entry import DIRECTORY, FILE, SYMLINK
+from pacha.core.entry import DIRECTORY, FILE, SYMLINK, content_digest
 from pacha.core.errors import ConfigError, Refused
 from pacha.core.names import ancestors, split
 from pacha.core.parcel import MOMENTS, Deployment, Item, Parcel, Script, canonical, render
@@ -152,9 +152,7 @@ def _keep(data: bytes, contents: dict[str, bytes]) -> str:
 
 
 def _digest(data: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
+    return content_digest(data).decode()
 
 
 def _name(name: str) -> str:

@@ -55,11 +55,12 @@ def bootstrap(
             )
             continue
         try:
-            archive = made.setdefault(fits, made.get(fits) or archive_for(*fits))
+            if fits not in made:
+                made[fits] = archive_for(*fits)
         except PachaError as problem:
             found[host] = Trouble(NO_PACHA, str(problem), problem.hint)
             continue
-        sending[host] = _command(str(executable), len(arrival)), (arrival, archive)
+        sending[host] = _command(str(executable), len(arrival)), (arrival, made[fits])
     for host, end in _run(sessions, sending, jobs).items():
         found[host] = _outcome(host, end)
     return found
@@ -117,7 +118,7 @@ def _not_looked(host: str, end: _End) -> Trouble:
         return Trouble(NO_PACHA, "it has no Python 3.11, 3.12 or 3.13", "install python3 there")
     hint = "the key that is used there may be bound to a command"
     return Trouble(
-        "no-pacha", f"it does not say what it is: {last_line(end.words) or f'exit {end.exit}'}", hint
+        NO_PACHA, f"it does not say what it is: {last_line(end.words) or f'exit {end.exit}'}", hint
     )
 
 

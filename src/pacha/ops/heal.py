@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from pacha.core.errors import Busy, NoSpace
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
-from pacha.core.shown import shown as show_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pacha.core.deployed import Deployed
     from pacha.ops.apply import Done
     from pacha.ops.host import Host
     from pacha.ops.ports import Journal
@@ -59,24 +59,31 @@ def prepare_for_push(host: Host) -> None:
             heal(host)
             return
         elif journal.is_applied:
-            keep_record(host, journal)
+            keep_record(host, deployed_by(journal))
         else:
             _settle_whole(host, journal)
 
 
-def keep_record(host: Host, journal: Journal) -> None:
+def is_pushed(journal: Journal, complete: bool) -> bool:
+    """Whether a journal is that of a push that is done, and waits to be recorded."""
+    return complete and bool(journal.header.get("is_whole")) and journal.is_applied
+
+
+def deployed_by(journal: Journal) -> Deployed:
+    """What a push has made, by its journal."""
+    from pacha.core.deployed import parse
+
+    return parse(journal.header["deployed"].encode())
+
+
+def keep_record(host: Host, deployed: Deployed) -> None:
     """What an applied push has deployed is known from then on, whatever ended it right afterwards."""
-    from pacha.core.deployed import parse
-
-    if not is_kept(host, journal):
-        host.deployments.put(parse(journal.header["deployed"].encode()))
+    if not is_kept(host, deployed):
+        host.deployments.put(deployed)
 
 
-def is_kept(host: Host, journal: Journal) -> bool:
+def is_kept(host: Host, deployed: Deployed) -> bool:
     """Whether that is known already, from this push or from a later one."""
-    from pacha.core.deployed import parse
-
-    deployed = parse(journal.header["deployed"].encode())
     known = {record.deployment: record.time_ns for record in host.deployments.all()}
     return known.get(deployed.deployment, -1) >= deployed.time_ns
 
@@ -89,20 +96,17 @@ def heal_if_free(host: Host) -> None:
         return
     try:
         # Who records a push makes haste once somebody waits for it; and that is what people look for then.
-        with host.lock if _is_pushed(host) else host.lock.briefly():
+        with host.lock if _has_pushed(host) else host.lock.briefly():
             heal(host)
     except NoSpace:
         return
     except Busy:
-        if _is_pushed(host):
+        if _has_pushed(host):
             host.report.note("what was pushed last is not in the history yet")
 
 
-def _is_pushed(host: Host) -> bool:
-    return any(
-        complete and journal.header.get("is_whole") and journal.is_applied
-        for journal, complete in host.journals.all()
-    )
+def _has_pushed(host: Host) -> bool:
+    return any(is_pushed(journal, complete) for journal, complete in host.journals.all())
 
 
 def finish(host: Host, journal: Journal, results: Iterable[Done]) -> None:
@@ -140,10 +144,8 @@ def _settle_whole(host: Host, journal: Journal) -> None:
         return
     from pacha.ops.undo import put_back
 
-    target, left = journal.header["target"], [done for done in put_back(host, journal) if not done.ok]
-    for done in left:
-        host.report.note(f"could not be put back: {show_path(done.step.path)}: {done.reason}")
-    if not left:
+    if put_back(host, journal):
+        target = journal.header["target"]
         host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pacha.core.changes import is_same, merge
-from pacha.core.deployed import Deployed, facet, parse
+from pacha.core.deployed import Deployed, facet
 from pacha.core.entry import DIRECTORY, Entry, render_entry
 from pacha.core.errors import HookFailed, Refused
 from pacha.core.names import is_below, outermost, split
 from pacha.core.tracked import Row, Vanished
 from pacha.core.who import Origin
 from pacha.ops.capture import Difference, record
-from pacha.ops.heal import is_kept, keep_record, mend_store
+from pacha.ops.heal import deployed_by, is_kept, is_pushed, keep_record, mend_store
 from pacha.ops.look import Look
 from pacha.ops.moments import Ran
 from pacha.ops.scan import Finding
@@ -45,9 +45,9 @@ def settle(host: Host, journal: Journal) -> None:
     Where a hook or admission says no, that is told, and the live files are left to the captures to come.
     """
     header, outcome = journal.header, journal.outcome
-    keep_record(host, journal)
-    deployed = parse(header["deployed"].encode())
-    watched = _watch(host, journal)
+    deployed = deployed_by(journal)
+    keep_record(host, deployed)
+    watched = _watch(host, journal, deployed)
     hooks = [Ran(**ran) for ran in outcome.get("hooks", ())]
     origin = Origin(header["author"], ())
     target = header["target"]
@@ -67,9 +67,8 @@ def record_pushes(host: Host) -> None:
     with host.lock:
         mend_store(host)
         for journal, complete in list(host.journals.all()):
-            is_pushed = complete and journal.header.get("is_whole") and journal.is_applied
             # What is not known to be deployed yet is kept by the next push, which is at work maybe.
-            if is_pushed and is_kept(host, journal):
+            if is_pushed(journal, complete) and is_kept(host, deployed_by(journal)):
                 settle(host, journal)
 
 
@@ -126,11 +125,10 @@ def _there_already(host: Host, journal: Journal, deployed: Deployed, watched: Se
     return [state for state in states if facet(state.entry) == facet(deployed.entries[state.path])]
 
 
-def _watch(host: Host, journal: Journal) -> list[bytes]:
+def _watch(host: Host, journal: Journal, deployed: Deployed) -> list[bytes]:
     """What was deployed is watched from then on: the new watches."""
     made = [step.path for step in journal.steps if step.before is None and step.after is not None]
-    named = parse(journal.header["deployed"].encode()).entries
-    present = [path for path, entry in named.items() if entry is not None]
+    present = [path for path, entry in deployed.entries.items() if entry is not None]
     new = [path for path in outermost([*made, *present]) if host.rules.watch_of(path) is None]
     if new:
         host.track(new)

@@ -51,9 +51,8 @@ class _Installation:
             words = "not all packages can be had in the captured versions: taking the newest"
             self._host.report.note(words)
             self._install_what_can_be([step for step in steps if step.action == INSTALL])
-        self._complete()
+        present = self._complete()
         marked = {name: p for family in told.packages.values() for name, p in family.items()}
-        present = system.present()
         system.mark({name: p for name, p in marked.items() if name in present}, self._said)
         return deviations + outcome(steps, present)
 
@@ -72,20 +71,22 @@ class _Installation:
         self._progress[_ALONG] = sorted({*known, *(name.decode() for name in along)})
         self._save()
 
-    def _complete(self) -> None:
-        """What was to come along is there, however often it took, and counts as that."""
+    def _complete(self) -> Mapping[bytes, bytes]:
+        """What was to come along is there, however often it took, and counts as that; what there is then."""
         system = self._system
         names = [name.encode() for name in self._progress[_ALONG]]
         present = system.present()
         lacking = [name for name in names if name not in present]
         available = system.available(lacking)
         wishes = [(name, None) for name in lacking if name in available]
-        if wishes and system.install(wishes, self._said) != 0:
-            said = ", ".join(printable(name.decode()) for name, _ in wishes)
-            self._host.report.note(f"not installed, though it came along then: {said}")
-        present = system.present()
+        if wishes:
+            if system.install(wishes, self._said) != 0:
+                said = ", ".join(printable(name.decode()) for name, _ in wishes)
+                self._host.report.note(f"not installed, though it came along then: {said}")
+            present = system.present()
         came = {name: Package(b"", is_automatic=True) for name in names if name in present}
         system.mark(came, self._said)
+        return present
 
     def _install_what_can_be(self, steps: Sequence[PackageStep]) -> None:
         """Without versions; then, as one that is not to be had stops the transaction, without those."""

@@ -297,11 +297,8 @@ class Receiving:
         from pacha.ops.undo import put_back
 
         self._enter("undo")
-        left = [done for done in put_back(self._host, journal) if not done.ok]
-        for done in left:
-            self._host.report.note(f"could not be put back: {shown(done.step.path)}: {done.reason}")
-        self.is_reverted = not left
-        if not left:
+        self.is_reverted = put_back(self._host, journal)
+        if self.is_reverted:
             self.results = []
         units, line = self._host.units, self._host.report.tool_output
         if self.services:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal, Spool
 
 
-def put_back(host: Host, journal: Journal) -> list[Done]:
-    """Make each path of the journal's plan what it was before; the journal goes where all of them are.
+def put_back(host: Host, journal: Journal) -> bool:
+    """Make each path of the journal's plan what it was before; what cannot be is told. Whether all of them
+    are: then the journal goes.
 
     Under the lock. Killed anywhere, the journal is still there, and the same again finishes it.
     """
@@ -53,9 +54,12 @@ def put_back(host: Host, journal: Journal) -> list[Done]:
             work = Apply(host, _Unkept(spool), steps)
             work.prepare({}, contents, None)
             results = work.run()
-    if all(done.ok for done in results):
+    left = [done for done in results if not done.ok]
+    for done in left:
+        host.report.note(f"could not be put back: {shown(done.step.path)}: {done.reason}")
+    if not left:
         journal.discard()
-    return results
+    return not left
 
 
 class _Unkept:
