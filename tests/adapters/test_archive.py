@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pacha.adapters.archive import Archive
+from pacha.adapters.copies import Copies
+
+BUILDER = 'while mkdir -p "$1/a/$n"; do : > "$1/a/$n/f"; n=$((n + 1)); done'
+
+
+@contextmanager
+def being_built(place: bytes) -> Iterator[None]:
+    """What a Mercurial does whose Pacha was killed."""
+    builder = subprocess.Popen(["sh", "-c", BUILDER, "sh", place])
+    try:
+        while not os.path.exists(os.path.join(place, b"a/9")):
+            assert builder.poll() is None
+        yield
+    finally:
+        builder.kill()
+        builder.wait()
 
 
 def test_a_store_is_replaced_and_kept(tmp_path: Path) -> None:
@@ -38,3 +57,17 @@ def test_what_is_half_built_goes_and_nothing_else(tmp_path: Path) -> None:
     assert archive.begin("2") != left
     assert os.listdir(tmp_path / "archive") == ["0"]
     archive.drop(left)
+
+
+def test_what_is_still_being_built_by_nobody_stops_nothing(tmp_path: Path) -> None:
+    archive = Archive(os.fsencode(tmp_path / "archive"))
+    copy = Copies(str(tmp_path / "state")).of("hub", "web1")
+    names = iter("123")
+    with copy.locked():
+        for begin in (lambda: archive.begin(next(names)), copy.begin):
+            left = begin()
+            with being_built(left):
+                place = begin()
+                assert place != left and not os.path.exists(place)
+            begin()
+            assert not os.path.exists(left)

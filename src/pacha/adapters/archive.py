@@ -24,11 +24,15 @@ class Archive:
         self._folder = folder
 
     def begin(self, name: str) -> bytes:
-        """A path for a store to be built at, which does not exist; what was left half-built is removed."""
+        """A path for a store to be built at, which does not exist, `name` being of this moment; what was left
+        half-built is removed, if not by us, then by the next.
+
+        The Mercurial child of a Pacha that was killed goes on building for a moment.
+        """
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         for left in os.listdir(self._folder):
             if left.endswith(_BUILT):
-                shutil.rmtree(os.path.join(self._folder, left))
+                self.drop(os.path.join(self._folder, left))
         return os.path.join(self._folder, name.encode() + _BUILT)
 
     def put(self, built: bytes, store: bytes) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from pacha.adapters.disk import replace
 from pacha.adapters.lock import take_patiently
 
 _PATIENCE = 30.0
+_BUILT = "new."
 
 
 class Copies:
@@ -66,10 +68,15 @@ class Copy:
         return forgotten if type(forgotten) is int else None
 
     def begin(self) -> bytes:
-        """A path for a repository to be made at, which does not exist."""
-        built = os.path.join(self._folder, "new")
-        shutil.rmtree(built, ignore_errors=True)
-        return os.fsencode(built)
+        """A path for a repository to be made at, which does not exist; what was left half-made is removed.
+
+        It is another each time: the Mercurial child of a Pacha that was killed goes on for a moment.
+        """
+        with suppress(FileNotFoundError):
+            for left in os.listdir(self._folder):
+                if left.startswith(_BUILT):
+                    shutil.rmtree(os.path.join(self._folder, left), ignore_errors=True)
+        return os.fsencode(os.path.join(self._folder, f"{_BUILT}{time.time_ns():x}"))
 
     def put(self, built: bytes, mark: int) -> None:
         """Put what was made there in the place of what was here."""
