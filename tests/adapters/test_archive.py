@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,21 @@ from pathlib import Path
 from pacha.adapters.archive import Archive
 from pacha.adapters.copies import Copies
 
-BUILDER = 'while mkdir -p "$1/a/$n"; do : > "$1/a/$n/f"; n=$((n + 1)); done'
+BUILDER = """
+import itertools, os, sys
+for n in itertools.count():
+    try:
+        os.makedirs(f"{sys.argv[1]}/a/{n}")
+        open(f"{sys.argv[1]}/a/{n}/f", "w").close()
+    except FileNotFoundError:
+        pass
+"""
 
 
 @contextmanager
 def being_built(place: bytes) -> Iterator[None]:
     """What a Mercurial does whose Pacha was killed."""
-    builder = subprocess.Popen(["sh", "-c", BUILDER, "sh", place])
+    builder = subprocess.Popen([sys.executable, "-c", BUILDER, place])
     try:
         while not os.path.exists(os.path.join(place, b"a/9")):
             assert builder.poll() is None
