@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from cases import Bench, attempt, expect
-from contestants import SYSTEM_PATH, Contestant, clean_environment
+from cases import Bench, Rival, attempt, expect
+from contestants import SYSTEM_PATH, clean_environment
 from figures import HOSTS, PUSH_AGAIN, PUSH_CHANGED, PUSH_FIRST, controller
 from ground import Plot
 from subject import CHECKOUT, INSTALLED
@@ -80,13 +80,9 @@ if put.will_change:
 """
 
 
-class Pusher(Protocol):
+class Pusher(Rival, Protocol):
     """What brings a file and a script to all hosts."""
 
-    name: str
-
-    @property
-    def missing(self) -> str | None: ...
     def prepare(self, plot: Plot, server: Sshd) -> None: ...
     def words(self, plot: Plot) -> tuple[str, ...]: ...
     def environment(self, plot: Plot) -> dict[str, str]: ...
@@ -253,19 +249,15 @@ def peers_missing() -> str | None:
 
 
 def run_push(bench: Bench) -> None:
-    for task in (PUSH_FIRST, PUSH_CHANGED, PUSH_AGAIN):
-        bench.figures.begin(task)
     pushers: list[Pusher] = [PachaPushes(bench.pacha.argv), Loop(), Pyinfra(), Ansible()]
-    for pusher in pushers:
-        if pusher.missing:
-            for task in (PUSH_FIRST, PUSH_CHANGED, PUSH_AGAIN):
-                bench.figures.fail(task, pusher.name, pusher.missing)
-    present = [pusher for pusher in pushers if not pusher.missing]
+    present: list[Pusher] = []
+    for task in (PUSH_FIRST, PUSH_CHANGED, PUSH_AGAIN):
+        present = bench.present(task, pushers)
     for turn in range(bench.scale.push_rounds):
         for pusher in present:
             with bench.ground.plot(HOSTS * 50) as plot, sshd(plot.root / "sshd", *SSHD) as server:
                 pusher.prepare(plot, server)
-                with ending_masters(plot):
+                with ending_what_stays(plot):
                     _round(bench, pusher, plot, turn)
 
 
@@ -280,8 +272,7 @@ def _round(bench: Bench, pusher: Pusher, plot: Plot, turn: int) -> None:
     ):
         source(plot).write_bytes(content * _SIZE)
         used: list[Spent] = []
-        work: Callable[[Contestant], float] = partial(_push, pusher, plot, runs, used)
-        attempt(bench, task, pusher, turn, work)  # type: ignore[arg-type]
+        attempt(bench, task, pusher, turn, partial(_push, plot, runs, used))
         for spent in used:
             bench.figures.add(controller("CPU", task, "s"), pusher.name, spent.cpu)
             bench.figures.add(controller("memory", task, "MB"), pusher.name, spent.memory_mb)
@@ -292,7 +283,7 @@ def _rest(plot: Plot) -> None:
     elsewhere, and nobody pushes again within the second.
     """
     give_up = time.monotonic() + LONGEST_REST
-    while any(b"receive" in words for words in _commands(plot).values()):
+    while any(plot.root.glob("*.conf/state/journal/*")):
         expect(time.monotonic() < give_up, f"the hosts are still at work after {LONGEST_REST:.0f} s")
         time.sleep(0.2)
 
@@ -308,7 +299,7 @@ def _commands(plot: Plot) -> dict[int, bytes]:
     return found
 
 
-def _push(pusher: Pusher, plot: Plot, runs: int, used: list[Spent], _contestant: Contestant) -> float:
+def _push(plot: Plot, runs: int, used: list[Spent], pusher: Pusher) -> float:
     _rest(plot)
     spent = timed(pusher, plot)
     content = source(plot).read_bytes()
@@ -344,13 +335,13 @@ def timed(pusher: Pusher, plot: Plot) -> Spent:
 
 
 @contextmanager
-def ending_masters(plot: Plot) -> Iterator[None]:
-    """End the connections that were kept in this plot."""
+def ending_what_stays(plot: Plot) -> Iterator[None]:
+    """End the connections that were kept in this plot, and the receivers."""
     try:
         yield
     finally:
         for pid, words in _commands(plot).items():
-            if words.startswith(b"ssh: ") and b"[mux]" in words:
+            if (words.startswith(b"ssh: ") and b"[mux]" in words) or b"--ready" in words:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 

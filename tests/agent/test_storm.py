@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pacha.adapters.control import ask, socket_path
+from pacha.adapters.control import ask
+from pacha.adapters.sockets import socket_path
 from tests import needs
 from tests.agent.churn import storm
 from tests.agent.elsewhere import differences

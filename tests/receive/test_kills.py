@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pacha.core.parcel import Item
-from tests import needs
+from tests import needs, ready
 from tests.agents import running, until
 from tests.faults.kill import wait_until
 from tests.faults.shares import shares
@@ -43,7 +44,8 @@ def kill_at_random(host: Target, version: int, choice: random.Random, span: floa
         time.sleep(choice.uniform(0, span / 3))
     else:
         time.sleep(choice.uniform(0, span))
-    process.send_signal(signal.SIGKILL)
+    victims = [process.pid, *ready.workers(host.place)]
+    os.kill(choice.choice(victims), signal.SIGKILL)
     process.wait()
     process.stdout.close()
     process.stderr.close()

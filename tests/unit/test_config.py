@@ -43,6 +43,7 @@ sshd = "sshd -f /etc/ssh/pacha"
 [push]
 allowed_signers = "/etc/pacha/allowed_signers"
 preflight = "require"
+ready = "5m"
 pull  = ["base"]
 every = "16m"
 
@@ -82,11 +83,8 @@ def test_every_key_of_the_design() -> None:
     assert config.serve_quota == 3 * 10**9
     assert (config.serve_account, config.serve_sshd) == ("pacha", "sshd -f /etc/ssh/pacha")
     assert config.push_allowed_signers == b"/etc/pacha/allowed_signers"
-    assert (config.push_preflight, config.push_pull, config.push_every_ns) == (
-        "require",
-        ["base"],
-        16 * MINUTE,
-    )
+    assert (config.push_preflight, config.push_ready_ns) == ("require", 5 * MINUTE)
+    assert (config.push_pull, config.push_every_ns) == (["base"], 16 * MINUTE)
     assert config.groups == {"web": ["web1", "admin@web2"]}
     assert config.hook_timeout_ns == 90 * SECOND
     assert config.normalize.drops(b"/etc/foo.conf") == ("^# generated at ", r"serial = \d+")

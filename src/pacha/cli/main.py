@@ -149,14 +149,14 @@ def _read_quickly(arguments: list[str]) -> Any:
     """The options of a command line that names places and nothing else; None for any other."""
     from types import SimpleNamespace
 
-    found = SimpleNamespace(config=None, state=None, json=False, verbose=False, quiet=False)
-    words = iter(arguments)
-    for word in words:
-        value = next(words, None)
-        if word not in _WITH_VALUE or value is None:
-            return None
-        setattr(found, word.removeprefix("--"), value)
-    return found
+    from pacha.cli.quick import places
+
+    given = places(arguments)
+    if given is None:
+        return None
+    return SimpleNamespace(
+        **{"config": None, "state": None, "json": False, "verbose": False, "quiet": False, **given}
+    )
 
 
 def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:

@@ -3,7 +3,8 @@ push` asks a host for; not for people.
 
 What happens is said line by line on standard output, as JSON; the last line is the outcome. Whoever listens
 may be gone: what was begun is finished all the same. Start-up counts here, once for each host of a push:
-nothing is imported that the push at hand does not need.
+nothing is imported that the push at hand does not need, and a process stays for some minutes that runs the
+next ones in forks of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import json
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any, cast
 
+from pacha.cli.ready import leave_behind, record, stay_ready
 from pacha.cli.session import Session
-from pacha.core.errors import Busy, Interrupted, PachaError
+from pacha.core.errors import Interrupted, PachaError
 from pacha.core.parcel import Parcel
 from pacha.core.parcel_contents import unpack
 from pacha.core.parcel_line import LINE_AT_MOST, parse
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _SILENCE = 900  # seconds after which a stream that says nothing is given up
-_PAUSE = 1.0  # seconds until what was pushed is recorded: the next push shall not have to wait for that
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the verb's own words."""
     from argparse import SUPPRESS
 
-    parser.add_argument("--record", action="store_true", help=SUPPRESS)  # what a push leaves behind
+    # What a push leaves behind.
+    parser.add_argument("--record", action="store_true", help=SUPPRESS)
+    parser.add_argument("--ready", action="store_true", help=SUPPRESS)
 
 
 class Answer:
@@ -85,21 +87,23 @@ class Answer:
 
 def run(session: Session, options: Namespace) -> int:
     """Receive, and answer; the exit code."""
+    if getattr(options, "ready", False):
+        return stay_ready(session, options.record)
     if getattr(options, "record", False):
-        return _record(session)
+        return record(session)
     gc.disable()  # there is nothing to collect before the end, which is near
     answer = Answer()
     session.report = answer  # type: ignore[assignment]
     outcome: dict[str, Any] = {}
     error: PachaError | None = None
-    is_recorded_by_us = False
+    is_to_record = False
     try:
         answer.phase("verify")
         stream = cast("BufferedReader", sys.stdin.buffer)
         signal.alarm(_SILENCE)
         parcel = parse(stream.readline(LINE_AT_MOST + 1))
         outcome["deployment"] = parcel.deployment.name
-        is_recorded_by_us = _receive(session, parcel, _patiently(stream.read1), outcome)
+        is_to_record = _receive(session, parcel, _patiently(stream.read1), outcome)
     except PachaError as problem:
         error = problem
     except OSError as problem:
@@ -110,31 +114,9 @@ def run(session: Session, options: Namespace) -> int:
     if error is not None:
         outcome["error"] = {"kind": error.kind, "message": str(error), "hint": error.hint}
     answer.say({**outcome, "phase": "done", "version": _FORMAT, "ok": error is None, "exit": code})
-    if is_recorded_by_us:
-        session.detach(["receive", "--record"])
-    session.close()
-    os._exit(code)  # taking the interpreter apart takes longer than most pushes do
-
-
-def _record(session: Session) -> int:
-    """Write the pushes of this host into its history, and send that, while there is nothing better to do.
-
-    Who has that lock all the time sees to it: every command does.
-    """
-    from pacha.adapters.priority import be_idle
-
-    be_idle()
-    time.sleep(_PAUSE)
-    from pacha.cli.sent import send
-    from pacha.ops.pushed import record_pushes
-
-    session.host.lock = session.host.history_lock
-    try:
-        record_pushes(session.host)
-    except Busy:
-        return 0
-    send(session)
-    return 0
+    if error is None and not parcel.wishes.dry_run:
+        leave_behind(session, is_to_record)
+    return code
 
 
 def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], outcome: dict[str, Any]) -> bool:

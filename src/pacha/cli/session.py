@@ -172,9 +172,11 @@ class Session:
         config = ["--config", self.config_path] if os.path.exists(self.config_path) else []
         return [*program(), *config, "--state", self.state_path]
 
-    def detach(self, arguments: list[str]) -> None:
-        """Start Pacha again, on the same configuration and state, to go on when this process has ended."""
-        detach([*self.program, *arguments])
+    def detach(self, arguments: list[str], pause: float = 0.0) -> None:
+        """Start Pacha again, on the same configuration and state, to go on when this process has ended; after
+        so many seconds.
+        """
+        detach([*self.program, *arguments], pause)
 
     # -- servers, as a client ------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 
 from pacha.core.errors import UsageError
 
@@ -19,8 +21,9 @@ def program() -> list[str]:
     return [sys.executable, "-P", "-m", "pacha"]
 
 
-def detach(words: list[str]) -> None:
-    """Start a command that goes on when this process has ended, and says nothing to anybody.
+def detach(words: list[str], pause: float = 0.0) -> None:
+    """Start a command, after so many seconds, that goes on when this process has ended, and says nothing to
+    anybody.
 
     By fork and exec, as `subprocess` takes longer to import than all the rest.
     """
@@ -32,6 +35,12 @@ def detach(words: list[str]) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
+        if pause:
+            for name in os.listdir("/proc/self/fd"):  # locks are among them
+                if int(name) > 2:
+                    with suppress(OSError):
+                        os.close(int(name))
+            time.sleep(pause)
         os.execv(words[0], words)  # noqa: S606 - our own program, no shell wanted
     finally:
         os._exit(127)

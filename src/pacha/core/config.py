@@ -53,6 +53,7 @@ KEYS: dict[str, Key] = {
     "serve.sshd": Key("sshd", 'a command such as "sshd -f FILE"'),
     "push.allowed_signers": Key(None, _ABSOLUTE_WORDS),
     "push.preflight": Key("try", '"try" or "require"'),
+    "push.ready": Key("10m", DURATION_WORDS),
     "push.pull": Key([], f"a list of deployment names: {_NAME_WORDS}"),
     "push.every": Key("15m", f"{DURATION_WORDS}, at least one second"),
     "hooks.timeout": Key("5m", f"{DURATION_WORDS}, at least one second"),
@@ -118,6 +119,7 @@ class Config:
             "push.allowed_signers", to.optional(to.path)
         )  # None: not asked
         self.push_preflight: str = read.get("push.preflight", to.preflight)
+        self.push_ready_ns: int = read.get("push.ready", to.duration)
         self.push_pull: list[str] = read.each("push.pull", to.name)
         self.push_every_ns: int = read.get("push.every", to.second_or_more)
         self.groups: dict[str, list[str]] = read.groups()

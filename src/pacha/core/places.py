@@ -6,7 +6,9 @@ out. It must not look whether anything is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+TYPE_CHECKING = False  # `typing`, and even `collections`, would take longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def default_config(is_root: bool, environment: Mapping[str, str]) -> str:

@@ -1,0 +1,47 @@
+"""Command lines that are run once for each host of a push: read, and handed over, before anything of Pacha is
+imported.
+
+Called by `__main__` and `cli/main`. It imports what the interpreter has in memory anyway, and not `typing`:
+that alone takes half as long as the bare interpreter. Whatever is not one of these few forms is left to
+`argparse`.
+"""
+
+from __future__ import annotations
+
+import os
+
+_WITH_VALUE = ("--config", "--state")
+
+
+def places(words: list[str]) -> dict[str, str] | None:
+    """What a command line gives that names places and nothing else; None for any other."""
+    if len(words) % 2 or any(word not in _WITH_VALUE for word in words[::2]):
+        return None
+    return {word.removeprefix("--"): value for word, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def receiver_socket(state: str) -> str:
+    """Where a receiver that is ready for the next push listens. OSError where there is no state folder."""
+    from pacha.adapters.sockets import socket_path
+
+    return socket_path(state, "receive")
+
+
+def receive_elsewhere(words: list[str]) -> int | None:
+    """Give `receive` to the process that is ready for it: its exit code; None where there is none."""
+    if words[-1:] != ["receive"]:
+        return None
+    given = places(words[:-1])
+    if given is None:
+        return None
+    state = given.get("state") or os.environ.get("PACHA_STATE")
+    if not state:
+        from pacha.core.places import default_state
+
+        state = default_state(os.geteuid() == 0, os.environ)
+    from pacha.adapters.handover import hand_over
+
+    try:
+        return hand_over(receiver_socket(state), [os.fsencode(word) for word in words])
+    except OSError:
+        return None

@@ -1,0 +1,88 @@
+"""What a push leaves behind on a host: its record in the history, and a receiver that is ready for the next.
+
+Called by `cli/receive`, when the answer is given, and in the processes that it leaves. The receiver that is
+ready has imported what a push needs and forks for each, so that the next ones start in a fraction of the
+time; it ends when none has come for `push.ready`. It opens no file and holds no lock: each fork reads the
+configuration, and does all the rest, anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pacha.cli.session import Session
+from pacha.core.errors import Busy, PachaError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+_PAUSE = 1.0  # seconds until anything is done: the push shall have all of the machine until its end
+_NS = 1_000_000_000
+# What a push imports; what these import themselves need not be named.
+MODULES = (
+    "pacha.adapters.config_file", "pacha.adapters.files.write", "pacha.adapters.preflight",
+    "pacha.adapters.secrets", "pacha.adapters.staging", "pacha.adapters.state", "pacha.agent.wiring",
+    "pacha.cli.hosting", "pacha.cli.quick", "pacha.cli.tracking", "pacha.core.places", "pacha.core.toml_text",
+    "pacha.ops.receive", "pacha.ui.interrupts", "pwd", "subprocess", "tomllib",
+)  # fmt: skip
+
+
+def leave_behind(session: Session, is_to_record: bool) -> None:
+    """See to it that the push is recorded where no agent does, and that a receiver is ready for the next."""
+    from pacha.adapters import fork_server
+
+    if fork_server.is_fork():
+        if is_to_record:
+            fork_server.afterwards(lambda: _record_later(session.options))
+    elif is_to_record or session.config.push_ready_ns:
+        words = [
+            *(["--record"] if is_to_record else []),
+            *(["--ready"] if session.config.push_ready_ns else []),
+        ]
+        session.detach(["receive", *words], _PAUSE)
+
+
+def _record_later(options: Namespace) -> None:
+    time.sleep(_PAUSE)
+    anew = Session(options, "receive")
+    record(anew)
+    anew.close()
+
+
+def stay_ready(session: Session, is_to_record: bool) -> int:
+    """Record, and run what is handed over until there has been nothing for `push.ready`."""
+    from pacha.adapters.fork_server import ForkServer
+    from pacha.cli.main import main
+    from pacha.cli.quick import receiver_socket
+
+    if is_to_record and os.fork() == 0:
+        os._exit(record(session))
+    for name in MODULES:
+        importlib.import_module(name)
+    with suppress(PachaError):  # another is ready already, or there is no place for a socket
+        ForkServer(receiver_socket(session.state_path), main).serve(session.config.push_ready_ns / _NS)
+    return 0
+
+
+def record(session: Session) -> int:
+    """Write the pushes of this host into its history, and send that, while there is nothing better to do.
+
+    Who has that lock all the time sees to it: every command does.
+    """
+    from pacha.adapters.priority import be_idle
+
+    be_idle()
+    from pacha.cli.sent import send
+    from pacha.ops.pushed import record_pushes
+
+    session.host.lock = session.host.history_lock
+    try:
+        record_pushes(session.host)
+    except Busy:
+        return 0
+    send(session)
+    return 0
