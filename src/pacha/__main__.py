@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,6 +11,7 @@ def main() -> int:
     """Run this process's command; its exit code."""
     is_receiver = sys.argv[-1] == "receive"
     if is_receiver:
+        gc.disable()  # there is nothing to collect before the end, which is near
         from pacha.cli.quick import receive_elsewhere
 
         code = receive_elsewhere(sys.argv[1:])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pacha.adapters.sockets import socket_path
+from pacha.adapters.runtime import socket_path
 from tests import needs, unprivileged
 from tests.agents import Agent, start, stored, until
 from tests.command import Pacha

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pacha.adapters.control import ask
-from pacha.adapters.sockets import socket_path
+from pacha.adapters.runtime import socket_path
 from tests import needs
 from tests.agent.churn import storm
 from tests.agent.elsewhere import differences

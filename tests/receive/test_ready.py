@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pacha.adapters.sockets import socket_path
+from pacha.adapters.runtime import socket_path
 from tests import ready
 from tests.agents import until
 from tests.faults.kill import wait_until

@@ -17,8 +17,9 @@ import sys
 import time
 from _socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SCM_RIGHTS, SOL_SOCKET, socket
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
+from pacha.adapters import fork
 from pacha.adapters.handover import KIND, STREAMS, identity
 from pacha.adapters.sockets import accept, listen
 
@@ -26,23 +27,6 @@ _LONGEST = 1 << 20  # bytes of a message
 _ROOM = 256  # bytes of what comes with it
 _LOOK = 10.0  # seconds between two looks whether socket and files are still ours
 _PATIENCE = 0.5  # seconds for one who has called to speak
-
-
-class _Here:
-    """What this process is, and what it does at last."""
-
-    is_fork = False
-    afterwards: ClassVar[list[Callable[[], object]]] = []
-
-
-def is_fork() -> bool:
-    """Whether this process runs a command that was handed over."""
-    return _Here.is_fork
-
-
-def afterwards(work: Callable[[], object]) -> None:
-    """In such a process: what it does when whoever handed the command over has its exit code and is gone."""
-    _Here.afterwards.append(work)
 
 
 class _Order(NamedTuple):
@@ -140,7 +124,7 @@ class ForkServer:
 
     def _obey(self, peer: socket, order: _Order) -> NoReturn:
         """In the fork: become the process that was asked for."""
-        _Here.is_fork = True
+        fork.is_one = True
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._listener.close()
@@ -154,7 +138,7 @@ class ForkServer:
                 peer.send(b"%d" % code)
                 peer.close()
                 _be_silent()
-                for work in _Here.afterwards:
+                for work in fork.afterwards:
                     work()
         finally:
             os._exit(0)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import IO, cast
 
 from pacha.adapters import ssh_files
-from pacha.adapters.sockets import runtime_folder
+from pacha.adapters.runtime import runtime_folder
 from pacha.core.answer import Ended, Line
 from pacha.core.errors import Failed
 from pacha.core.ssh_command import kept_words, ssh_words

@@ -1,7 +1,7 @@
-"""Pacha's own sockets: where they are, who may listen there, and who has called.
+"""Pacha's own sockets: who may listen there, and who has called.
 
-Used by the agent's control socket and by what keeps a receiver ready. Imported before a command has begun:
-`_socket` is what lies below `socket`, a megabyte smaller and quicker to import, and `typing` is left out.
+Used by the agent's control socket and by what keeps a receiver ready. `_socket` is what lies below `socket`,
+a megabyte smaller and quicker to import.
 """
 
 from __future__ import annotations
@@ -13,22 +13,6 @@ from pacha.core.errors import Busy, Failed
 
 _PATIENCE = 1.0  # seconds
 _CREDENTIALS = 3  # numbers of four bytes each: process, user, group; unix(7)
-
-
-def socket_path(state: str, purpose: str = "sock") -> str:
-    """Where the socket of a state folder is: short whatever the folder is called, and no one else's. OSError
-    where there is no such folder.
-    """
-    status = os.stat(state)
-    return os.path.join(runtime_folder(state), f"{status.st_dev:x}-{status.st_ino:x}.{purpose}")
-
-
-def runtime_folder(state: str) -> str:
-    """The folder of this user's sockets; without one the state folder itself must do."""
-    if os.geteuid() == 0:
-        return "/run/pacha"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "pacha") if runtime else state
 
 
 def listen(path: str, kind: int = SOCK_STREAM) -> socket:

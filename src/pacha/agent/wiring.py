@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def ask_agent(state: str, question: str, seconds: float = 5.0) -> dict[str, Any] | None:
     """The answer of the agent of a state folder to `status` or `flush`; None where there is no agent."""
     from pacha.adapters.control import ask
-    from pacha.adapters.sockets import socket_path
+    from pacha.adapters.runtime import socket_path
 
     try:
         return ask(socket_path(state), {"ask": question}, seconds)
@@ -40,7 +40,7 @@ def is_running(state: str) -> bool:
 
 def why_silent(state: str) -> Literal["none", "died", "stuck"]:
     """Why nobody answered `ask_agent`: none runs, one was not ended in order, or one is stuck."""
-    from pacha.adapters.sockets import socket_path
+    from pacha.adapters.runtime import socket_path
 
     try:
         if is_running(state):
@@ -104,8 +104,8 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
     from pacha.adapters.files.tree import Tree
     from pacha.adapters.lock import take_for_good
     from pacha.adapters.mounts import Mounts
+    from pacha.adapters.runtime import socket_path
     from pacha.adapters.service import Log, Notifier
-    from pacha.adapters.sockets import socket_path
     from pacha.agent.loop import Agent
     from pacha.agent.marks import Marks
     from pacha.agent.sending import Sending

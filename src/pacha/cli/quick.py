@@ -22,7 +22,7 @@ def places(words: list[str]) -> dict[str, str] | None:
 
 def receiver_socket(state: str) -> str:
     """Where a receiver that is ready for the next push listens. OSError where there is no state folder."""
-    from pacha.adapters.sockets import socket_path
+    from pacha.adapters.runtime import socket_path
 
     return socket_path(state, "receive")
 
@@ -39,9 +39,11 @@ def receive_elsewhere(words: list[str]) -> int | None:
         from pacha.core.places import default_state
 
         state = default_state(os.geteuid() == 0, os.environ)
-    from pacha.adapters.handover import hand_over
-
     try:
-        return hand_over(receiver_socket(state), [os.fsencode(word) for word in words])
+        path = receiver_socket(state)
+        os.stat(path)
     except OSError:
         return None
+    from pacha.adapters.handover import hand_over
+
+    return hand_over(path, [os.fsencode(word) for word in words])

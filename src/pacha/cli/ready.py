@@ -33,11 +33,11 @@ MODULES = (
 
 def leave_behind(session: Session, is_to_record: bool) -> None:
     """See to it that the push is recorded where no agent does, and that a receiver is ready for the next."""
-    from pacha.adapters import fork_server
+    from pacha.adapters import fork
 
-    if fork_server.is_fork():
+    if fork.is_one:
         if is_to_record:
-            fork_server.afterwards(lambda: _record_later(session.options))
+            fork.afterwards.append(lambda: _record_later(session.options))
     elif is_to_record or session.config.push_ready_ns:
         words = [
             *(["--record"] if is_to_record else []),

@@ -9,7 +9,6 @@ next ones in forks of its own.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -91,7 +90,6 @@ def run(session: Session, options: Namespace) -> int:
         return stay_ready(session, options.record)
     if getattr(options, "record", False):
         return record(session)
-    gc.disable()  # there is nothing to collect before the end, which is near
     answer = Answer()
     session.report = answer  # type: ignore[assignment]
     outcome: dict[str, Any] = {}
