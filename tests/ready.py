@@ -13,12 +13,17 @@ from tests.faults.kill import children
 
 def receivers(place: Path) -> list[int]:
     """Those of hosts below `place`, with the forks that are at work."""
-    found = []
+    return [pid for pid, words in _receiving(place).items() if b"--ready" in words]
+
+
+def _receiving(place: Path) -> dict[int, list[bytes]]:
+    """The words of each process of those hosts that has to do with pushes."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-            if b"--ready" in words and any(os.fsencode(place) in word for word in words):
-                found.append(int(name))
+            if b"receive" in words and os.fsencode(place) in Path("/proc", name, "environ").read_bytes():
+                found[int(name)] = words
     return found
 
 
@@ -48,9 +53,16 @@ def workers(place: Path) -> list[int]:
 
 
 def end(place: Path) -> None:
-    """End them all; the forks that record are idle, and may get no time to end by themselves."""
-    forks = workers(place)
-    for pid in receivers(place):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL if pid in forks else signal.SIGTERM)
-    until(lambda: not receivers(place))
+    """End them all, also what has not become one yet."""
+
+    def ended() -> bool:
+        forks = workers(place)
+        here = _receiving(place)
+        for pid, words in here.items():
+            # Who records is idle, and may get no time to end by itself.
+            is_listener = b"--ready" in words and pid not in forks
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if is_listener else signal.SIGKILL)
+        return not here
+
+    until(ended)
