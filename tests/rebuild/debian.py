@@ -17,7 +17,8 @@ from pathlib import Path
 from tests import needs
 
 PACKAGES = ("nginx-light", "openssh-server", "cron", "sudo")
-_BASE, _HOST = "debian-base-2", "debian-host-2"
+SERVED_BY = ("openssh-server", "python3", "init-system-helpers", "iproute2")
+_BASE, _HOST, _MACHINE = "debian-base-2", "debian-host-2", "debian-machine-1"
 _TIME_LIMIT = 900
 _ENTER = """
 set -e
@@ -101,6 +102,24 @@ def host() -> Path:
             inside(place, "apt-get", "install", "-y", "-q", "acl", *PACKAGES)
             policy.unlink()
     return _cache() / _HOST
+
+
+def machine() -> Path:
+    """A system that one can log in to, with Python and the archives of a package that it does not have; it is
+    not to be changed.
+    """
+    fresh = base()
+    with _kept(_MACHINE) as (place, is_there):
+        if not is_there:
+            copy(fresh, place)
+            policy = place / "usr/sbin/policy-rc.d"
+            policy.write_text("#!/bin/sh\nexit 101\n")
+            policy.chmod(0o755)
+            inside(place, "apt-get", "update", "-q")
+            inside(place, "apt-get", "install", "-y", "-q", "--no-install-recommends", *SERVED_BY)
+            inside(place, "apt-get", "install", "-y", "-q", "--download-only", "nginx-light")
+            policy.unlink()
+    return _cache() / _MACHINE
 
 
 def _cache() -> Path:

@@ -160,6 +160,28 @@ def test_what_a_check_hook_writes_is_nowhere(host: Target) -> None:
     assert host.read("/etc/nginx/nginx.conf") == b"new\n"
 
 
+CONFINED = (
+    'mount --rbind / "$1" && mount --make-rslave "$1" && mount -t tmpfs none "$1/mnt" && mkdir "$1/mnt/inside"'
+    ' && exec chroot "$@"'
+)
+
+
+@needs.root
+def test_in_a_chroot_it_comes_back_into_that(host: Target, tmp_path: Path) -> None:
+    """setns(2) leads out of one."""
+    root = tmp_path / "chroot"
+    root.mkdir()
+    confined = ("unshare", "--mount", "sh", "-c", CONFINED, "sh", str(root))
+    hooks = {"check/1": b"ls /mnt\n", "post-push/1": b"ls /mnt\n"}
+    answer = host.receive(stream([file("/etc/a", b"new\n")], hooks=hooks), before=confined)
+    assert (answer.code, answer.done["preflight"]) == (0, "done")
+    assert [(hook["name"], hook["output"]) for hook in answer.done["hooks"]] == [
+        ("check/1", "inside\n"),
+        ("post-push/1", "inside\n"),
+    ]
+    assert host.read("/etc/a") == b"new\n"
+
+
 @needs.root
 @needs.tools
 def test_where_it_cannot_be_tried_it_is_checked_afterwards_and_undone(host: Target) -> None:

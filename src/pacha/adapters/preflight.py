@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pacha.adapters.files.tree import Tree
 from pacha.adapters.journal import Journals
@@ -42,17 +42,12 @@ class Preflight:
         cannot be done; then nothing has changed.
         """
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _check(_libc.unshare(_CLONE_NEWNS), "a mount namespace of its own")
-            try:
-                yield self._enter(directories)
-            finally:
-                self._leave(home)
-        finally:
-            os.close(home)
+        with _coming_back():
+            yield self._enter(directories)
 
     def _enter(self, directories: Sequence[bytes]) -> tuple[Tree, Journals]:
+        if b"/" not in mount_points():
+            raise Unavailable("/ is here no file system of its own, as in a chroot")
         _mount("none", "/", "", _MS_REC | _MS_SLAVE)
         _mount("tmpfs", self._folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
         before = Tree(self._root)
@@ -94,11 +89,36 @@ class Preflight:
             for descriptor in kept:
                 os.close(descriptor)
 
-    @staticmethod
-    def _leave(home: int) -> None:
-        """Back to where everybody else is; a process that cannot go back must do nothing more."""
-        if _libc.setns(home, _CLONE_NEWNS) != 0:
-            os._exit(70)
+
+@contextmanager
+def _coming_back() -> Iterator[None]:
+    """A mount namespace of our own, and afterwards the one where everybody else is, with the same root and
+    working directory: setns(2) would leave us in that of the namespace, outside of a chroot. A process that
+    cannot go back must do nothing more.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    with ExitStack() as stack:
+        home, root, here = (
+            _closing(stack, os.open(path, how))
+            for path, how in ((_HERE, os.O_RDONLY | os.O_CLOEXEC), ("/", flags), (".", flags))
+        )
+        _check(_libc.unshare(_CLONE_NEWNS), "a mount namespace of its own")
+        try:
+            yield
+        finally:
+            try:
+                if _libc.setns(home, _CLONE_NEWNS) != 0:
+                    os._exit(70)
+                os.fchdir(root)
+                os.chroot(".")
+                os.fchdir(here)
+            except OSError:
+                os._exit(70)
+
+
+def _closing(stack: ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _mount(source: str, target: str | bytes, kind: str, flags: int, options: str = "") -> None:

@@ -1,0 +1,173 @@
+"""A machine of its own: a real Debian in namespaces of its own, reached by its own sshd over its own network.
+
+    with network(tmp_path) as net:
+        web1 = net.machine("web1")
+        net.push("webserver", "web1")
+
+The network consists of namespaces too: one for whoever pushes, and one for each machine, joined by a pair of
+virtual devices. Nothing of it exists outside, and all ends with the processes that hold it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.command import Pacha, Result
+from tests.rebuild import debian
+from tests.sshd import make_key
+
+PATIENCE = 30.0
+_PUSHER, _MACHINE = "10.77.{number}.1", "10.77.{number}.2"
+_BOOT = """\
+root=$1
+mount --make-rprivate /
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=755 none "$root/run"
+mkdir "$root/run/sshd"
+exec chroot "$root" /usr/sbin/sshd -D -e -o UsePAM=no -o UseDNS=no
+"""
+_CLIENT = """\
+Host {name}
+    HostName {address}
+    User root
+    IdentityFile {key}
+    IdentitiesOnly yes
+    IdentityAgent none
+    UserKnownHostsFile {folder}/known_hosts
+    GlobalKnownHostsFile /dev/null
+    StrictHostKeyChecking accept-new
+    ConnectTimeout 10
+"""
+
+
+class Machine:
+    """One of them, running."""
+
+    def __init__(self, place: Path, name: str, number: int) -> None:
+        self.name = name
+        self.address = _MACHINE.format(number=number)
+        self.root = debian.copy(debian.machine(), place / name)
+        self._log = open(place / f"{name}.log", "ab")  # noqa: SIM115 - closed with it
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        namespaces = ("--net", "--mount", "--uts", "--pid", "--fork", "--kill-child=KILL")
+        return subprocess.Popen(
+            ["unshare", *namespaces, "sh", "-c", _BOOT, "sh", str(self.root)],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on it, as from its console."""
+        pid = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
+        inside = ["nsenter", "--target", pid, "--net", "--mount", "--uts", "--pid", "--root", "--wd=/"]
+        return subprocess.run(
+            [*inside, *words], env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Cut its power."""
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+
+class Network:
+    """Machines, and who pushes."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._machines: list[Machine] = []
+        self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self._key = place / "key"
+        make_key(self._key)
+        self._ssh = place / "ssh_config"
+        self._ssh.touch()
+        self.pusher = Pacha.at(place / "pusher")
+        self.pusher.config.write_text(f'ssh = "ssh -F {self._ssh}"\n')
+
+    def machine(self, name: str) -> Machine:
+        """One more, which lets the pusher in."""
+        number = len(self._machines) + 1
+        made = Machine(self._place, name, number)
+        self._machines.append(made)
+        keys = made.root / "root/.ssh/authorized_keys"
+        keys.parent.mkdir(mode=0o700, exist_ok=True)
+        keys.write_bytes(self._key.with_suffix(".pub").read_bytes())
+        self._wire(made, number)
+        settings = {"name": name, "address": made.address, "key": self._key, "folder": self._place}
+        with self._ssh.open("a") as file:
+            file.write(_CLIENT.format_map(settings))
+        self._await(name)
+        return made
+
+    def push(self, *words: str | Path) -> Result:
+        """Push, asking nothing."""
+        return self.pusher.run("push", *words, "-y", before=self._here())
+
+    def get(self, url: str) -> str:
+        """What a web server on the network says; empty where none answers."""
+        words = (*self._here(), "curl", "-s", "-m", "5", url)
+        return subprocess.run(words, capture_output=True, text=True).stdout
+
+    def close(self) -> None:
+        """End it all, with the connections that are kept."""
+        for machine in self._machines:
+            machine.stop()
+        self._holder.kill()
+        self._holder.wait()
+
+    def _here(self) -> tuple[str, ...]:
+        return "nsenter", "--target", str(self._holder.pid), "--net"
+
+    def _wire(self, machine: Machine, number: int) -> None:
+        device, ours = f"m{number}", _PUSHER.format(number=number)
+        there = ("nsenter", "--target", str(machine.process.pid), "--net")
+        for words in (
+            (
+                *self._here(),
+                "ip",
+                "link",
+                "add",
+                device,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                there[2],
+            ),
+            (*self._here(), "ip", "address", "add", f"{ours}/30", "dev", device),
+            (*self._here(), "ip", "link", "set", device, "up"),
+            (*there, "ip", "address", "add", f"{machine.address}/30", "dev", "eth0"),
+            (*there, "ip", "link", "set", "lo", "up"),
+            (*there, "ip", "link", "set", "eth0", "up"),
+        ):
+            subprocess.run(words, check=True, capture_output=True)
+
+    def _await(self, name: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        words = (*self._here(), "ssh", "-F", str(self._ssh), "-o", "BatchMode=yes", name, "true")
+        while (done := subprocess.run(words, capture_output=True, text=True)).returncode:
+            assert time.monotonic() < deadline, done.stderr
+            time.sleep(0.1)
+
+
+@contextmanager
+def network(place: Path) -> Iterator[Network]:
+    """A network with no machine on it."""
+    made = Network(place)
+    try:
+        yield made
+    finally:
+        with suppress(ProcessLookupError):
+            made.close()
