@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.push.fleet import fleet
+from tests.agents import until
+from tests.push.fleet import Fleet, fleet
 
 FEW, MANY = 50, 200
+
+
+def recorded(them: Fleet) -> None:
+    """Wait until the histories are written, which the hosts do when they have answered."""
+    folders = [host.pacha.state / "journal" for host in them.hosts.values()]
+    until(lambda: not any(folder.is_dir() and any(folder.iterdir()) for folder in folders), 300)
 
 
 @pytest.mark.soak
@@ -20,12 +27,12 @@ def test_two_hundred_hosts(tmp_path: Path) -> None:
         for name, count in (("few", FEW), ("many", MANY)):
             them.deploy(name, {f"files/etc/{name}": "hello\n"})
             them.push(name, *names[:count])  # the handshakes, and the first revision of each
-            time.sleep(count / 4)  # the histories are written meanwhile
+            recorded(them)
             them.deploy(name, {f"files/etc/{name}": "good day\n"})
             begin = time.monotonic()
             result = them.push(name, *names[:count], "--jobs", "50")
             seconds[count] = time.monotonic() - begin
             assert result.code == 0, result
             assert all(them.hosts[host].read(f"/etc/{name}") == "good day\n" for host in names[:count])
-            time.sleep(count / 4)
+            recorded(them)
     assert seconds[MANY] < 1.5 * MANY / FEW * seconds[FEW], seconds
