@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,11 +86,15 @@ class Target:
 
     place: Path
     settings: str = ""
+    interpreter: str = sys.executable
+    user: int | None = None  # who receives, if not who runs the tests
     pacha: Pacha = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pacha = Pacha.at(self.place)
+        self.pacha = Pacha.at(self.place, interpreter=self.interpreter, user=self.user)
         self.root.mkdir(exist_ok=True)
+        if self.user is not None:
+            os.chown(self.root, self.user, self.user)
         self.pacha.config.write_text(f'root = "{self.root}"\nhost = "web1"\n{self.settings}')
 
     @property
@@ -108,6 +114,8 @@ class Target:
     def start(self, **more: Any) -> subprocess.Popen[bytes]:
         """`pacha receive`, waiting for its stream."""
         before = more.pop("before", ())
+        if self.user is not None:
+            more |= {"user": self.user, "group": self.user, "extra_groups": [], "cwd": self.pacha.home}
         return subprocess.Popen(
             [*before, *self.pacha.argv("receive")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pacha.core.changes import is_same, merge
 from pacha.core.deployed import Deployed, facet
 from pacha.core.entry import DIRECTORY, Entry, render_entry
-from pacha.core.errors import HookFailed, Refused
+from pacha.core.errors import HookFailed, ReadOnly, Refused
 from pacha.core.names import is_below, outermost, split
 from pacha.core.tracked import Row, Vanished
 from pacha.core.who import Origin
@@ -126,12 +126,18 @@ def _there_already(host: Host, journal: Journal, deployed: Deployed, watched: Se
 
 
 def _watch(host: Host, journal: Journal, deployed: Deployed) -> list[bytes]:
-    """What was deployed is watched from then on: the new watches."""
+    """What was deployed is watched from then on: the new watches. Where this account may not write its own
+    configuration, as where root lays it down, what that watches is recorded, and the rest is told.
+    """
     made = [step.path for step in journal.steps if step.before is None and step.after is not None]
     present = [path for path, entry in deployed.entries.items() if entry is not None]
     new = [path for path in outermost([*made, *present]) if host.rules.watch_of(path) is None]
     if new:
-        host.track(new)
+        try:
+            host.track(new)
+        except ReadOnly as problem:
+            host.report.note(f"what was pushed is not watched: {problem}")
+            return []
     return new
 
 
