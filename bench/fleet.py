@@ -35,19 +35,6 @@ LONGEST_REST = 120.0  # seconds
 SSHD = ("MaxSessions 100", "Subsystem sftp internal-sftp")  # pyinfra brings files by SFTP
 _SIZE = 2_000
 _SCRIPT = "#!/bin/sh\necho ran >> {folder}/ran\n"
-_HOST = """\
-Host {name}
-    HostName 127.0.0.1
-    HostKeyAlias hub
-    Port {port}
-    User {user}
-    IdentityFile {key}
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {folder}/known_hosts
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking yes
-"""
 _LOOP = """\
 seq -f h%g {hosts} | xargs -P {hosts} -I @ sh -c 'cat {file} | ssh -F {ssh} @ "cat > {plot}/@/etc/motd && sh {plot}/@/hook"'
 """
@@ -226,9 +213,8 @@ def name_host(plot: Plot, server: Sshd, name: str, key: Path) -> None:
     """Make a host: its folder, its script, and its name in `<plot>/ssh`."""
     (plot.root / name / "etc").mkdir(parents=True)
     (plot.root / name / "hook").write_text(_SCRIPT.format(folder=plot.root / name))
-    settings = {"name": name, "port": server.port, "user": server.user, "key": key, "folder": server.folder}
     with (plot.root / "ssh").open("a") as file:
-        file.write(_HOST.format_map(settings))
+        file.write(server.settings(name, IdentityFile=key))
 
 
 def peers_missing() -> str | None:

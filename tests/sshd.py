@@ -57,23 +57,20 @@ LogLevel VERBOSE
 # bash reads ~/.bashrc for a command that sshd runs: what the developer has there takes time, and must not be killed.
 SetEnv HOME={folder}
 """
-CLIENT = """\
-Host hub *.hub
-    HostName 127.0.0.1
-    HostKeyAlias hub
-    Port {port}
-    User {user}
-    IdentityFile {key}
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {folder}/known_hosts
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking yes
-    BatchMode yes
-    LogLevel ERROR
-    # The default of today, which a quantum computer cannot undo, takes a tenth of a second at each connection.
-    KexAlgorithms curve25519-sha256
-"""
+# The default of today, which a quantum computer cannot undo, takes a tenth of a second at each connection.
+QUICK = {"KexAlgorithms": "curve25519-sha256"}
+
+
+def client_settings(names: str, **settings: object) -> str:
+    """What a client's configuration says of a server, in ssh's own words: nothing of the user's counts."""
+    own = {
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+    }
+    lines = (f"    {name} {value}\n" for name, value in {**own, **settings}.items())
+    return f"Host {names}\n{''.join(lines)}"
 
 
 @dataclass
@@ -162,8 +159,20 @@ class Sshd:
         """The configuration of a client that has this key and knows the server's host key."""
         path = self.folder / f"client_{key.name}"
         if not path.exists():  # another client may be reading it
-            path.write_text(CLIENT.format(port=self.port, user=self.user, key=key, folder=self.folder))
+            quiet = {"BatchMode": "yes", "LogLevel": "ERROR", **QUICK}
+            path.write_text(self.settings("hub *.hub", IdentityFile=key, **quiet))
         return path
+
+    def settings(self, names: str, **more: object) -> str:
+        """What a client's configuration says of this server by some names; `more` is added or instead."""
+        own = {
+            "HostName": "127.0.0.1",
+            "HostKeyAlias": "hub",
+            "Port": self.port,
+            "User": self.user,
+            "UserKnownHostsFile": self.folder / "known_hosts",
+        }
+        return client_settings(names, **{**own, **more})
 
     def command(self, key: Path) -> str:
         """The command line that makes connections, for whatever takes one."""

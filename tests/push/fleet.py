@@ -22,22 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command import Pacha, Result
-from tests.sshd import Sshd, sshd
-
-CLIENT = """\
-Host {name}
-    HostName 127.0.0.1
-    HostKeyAlias hub
-    Port {port}
-    User {user}
-    IdentityFile {key}
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {known_hosts}
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking yes
-    KexAlgorithms curve25519-sha256
-"""
+from tests.sshd import QUICK, Sshd, sshd
 
 
 class Host:
@@ -89,17 +74,14 @@ class Fleet:
         key = self.server.key(name)
         forced = (command or host.command()).replace('"', '\\"')
         self.server.authorize(key, f'restrict,command="{forced}"')
-        self.name(name, key=key)
+        self.name(name, IdentityFile=key)
         return host
 
     def name(self, name: str, **changed: object) -> None:
         """A name in ssh's configuration; what is not said is as it is for hosts that can be reached."""
-        settings = {
-            "name": name, "port": self.server.port, "user": self.server.user, "key": self.server.folder / "no-key",
-            "known_hosts": self.server.folder / "known_hosts", **changed,
-        }  # fmt: skip
+        usual = {"IdentityFile": self.server.folder / "no-key", **QUICK}
         with open(self.ssh_config, "a", encoding="utf-8") as file:
-            file.write(CLIENT.format_map(settings))
+            file.write(self.server.settings(name, **{**usual, **changed}))
 
     def deploy(self, name: str, files: Mapping[str, str]) -> Path:
         """Make a deployment, or replace files of it; what lies in hooks/ becomes executable."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.command import Pacha, Result
 from tests.rebuild import debian
-from tests.sshd import make_key
+from tests.sshd import client_settings, make_key
 
 PATIENCE = 30.0
 _PUSHER, _MACHINE = "10.77.{number}.1", "10.77.{number}.2"
@@ -31,18 +31,6 @@ mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 none "$root/run"
 mkdir "$root/run/sshd"
 exec chroot "$root" /usr/sbin/sshd -D -e -o UsePAM=no -o UseDNS=no
-"""
-_CLIENT = """\
-Host {name}
-    HostName {address}
-    User root
-    IdentityFile {key}
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {folder}/known_hosts
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking accept-new
-    ConnectTimeout 10
 """
 
 
@@ -103,9 +91,12 @@ class Network:
         keys.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write_bytes(self._key.with_suffix(".pub").read_bytes())
         self._wire(made, number)
-        settings = {"name": name, "address": made.address, "key": self._key, "folder": self._place}
+        settings = client_settings(
+            name, HostName=made.address, User="root", IdentityFile=self._key, ConnectTimeout=10,
+            UserKnownHostsFile=self._place / "known_hosts", StrictHostKeyChecking="accept-new",
+        )  # fmt: skip
         with self._ssh.open("a") as file:
-            file.write(_CLIENT.format_map(settings))
+            file.write(settings)
         self._await(name)
         return made
 

@@ -30,12 +30,12 @@ def test_trouble_is_told_apart(them: Fleet) -> None:
     them.host("old", 'sh -c "echo \\"pacha: \'receive\' is no verb of pacha\\" >&2; exit 2"')
     them.host("dies", 'sh -c \'echo \\{\\"phase\\":\\"live\\"\\}; kill -9 $$\'')
     them.name("locked")
-    them.name("refuses", port=free_port())
-    them.name("stranger", known_hosts="/dev/null", key=them.server.key("nothing"))
+    them.name("refuses", Port=free_port())
+    them.name("stranger", UserKnownHostsFile="/dev/null", IdentityFile=them.server.key("nothing"))
     make_key(them.place / "other")
     kind, data = (them.place / "other.pub").read_text().split()[:2]
     (them.place / "wrong").write_text(f"hub {kind} {data}\n")
-    them.name("changed", known_hosts=them.place / "wrong", key=them.server.key("nothing"))
+    them.name("changed", UserKnownHostsFile=them.place / "wrong", IdentityFile=them.server.key("nothing"))
     names = ["nothing", "old", "dies", "locked", "refuses", "stranger", "changed", "no-such-name.invalid"]
     result, hosts, last = them.told("motd", *names)
     assert result.code == 1
@@ -79,7 +79,7 @@ def test_retry_takes_those_that_are_left(them: Fleet) -> None:
     assert set(hosts) == {"locked"}
     them.ssh_config.write_text(them.ssh_config.read_text().replace("no-key", "key_web1"))
     assert them.push("motd", "--retry").code == 0
-    them.name("away", port=free_port())
+    them.name("away", Port=free_port())
     assert them.push("motd", "away").code == 1
     assert them.push("motd", "web1").code == 0
     assert them.told("motd", "--retry")[2]["hosts"]["unreachable"] == ["away"]

@@ -83,13 +83,18 @@ def test_all_old_or_all_new_after_the_next_command(tmp_path: Path, count: int) -
     assert host.pacha.ok("log")["revisions"][0]["message"] == "push of web"
 
 
-@needs.tools
-def test_an_undo_that_is_killed_is_finished_by_the_next_command(tmp_path: Path) -> None:
-    host = Target(tmp_path)
+def pushed_to(place: Path) -> tuple[Target, Path]:
+    """A host with a push in its history, and a copy of what it has."""
+    host, twin = Target(place), place / "twin"
     host.receive(parcel(0))
     host.settle()
-    twin = tmp_path / "twin"
     save_twin(host.root, twin)
+    return host, twin
+
+
+@needs.tools
+def test_an_undo_that_is_killed_is_finished_by_the_next_command(tmp_path: Path) -> None:
+    host, twin = pushed_to(tmp_path)
     for delay in (0.0, 0.002, 0.005, 0.01):
         process = host.start()
         assert process.stdin and process.stdout
@@ -110,11 +115,7 @@ def test_an_undo_that_is_killed_is_finished_by_the_next_command(tmp_path: Path) 
 
 @needs.tools
 def test_a_hook_that_kills_the_receiver_keeps_nothing_from_being_put_back(tmp_path: Path) -> None:
-    host = Target(tmp_path)
-    host.receive(parcel(0))
-    host.settle()
-    twin = tmp_path / "twin"
-    save_twin(host.root, twin)
+    host, twin = pushed_to(tmp_path)
     files = [file(f"/etc/app/{n}", b"other\n") for n in range(NUMBER)]
     process = host.start()
     process.communicate(stream(files, hooks={"post-push/1": b"kill -9 $PPID\n"}))
