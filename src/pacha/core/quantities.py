@@ -195,3 +195,8 @@ def _iso_ns(text: str) -> int | None:
 def about_age(then_ns: int, now_ns: int) -> str:
     """`2 minutes ago`, for people."""
     return "just now" if now_ns - then_ns < 1_000_000_000 else f"{about_duration(now_ns - then_ns)} ago"
+
+
+def time_name(time_ns: int) -> str:
+    """A name for what began at that time: such names sort as the times do, and are easy to type."""
+    return f"{time_ns // 1_000_000:x}"

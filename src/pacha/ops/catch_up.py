@@ -14,6 +14,7 @@ from contextlib import closing
 from itertools import takewhile
 
 from pacha.core.errors import Refused, Unreachable
+from pacha.core.quantities import time_name
 from pacha.core.revision import Revision
 from pacha.core.tracked import Draft
 from pacha.ops.fetch import check_line
@@ -35,7 +36,7 @@ def catch_up(host: Host, server: Server, tip: str, common: int, newest: str) -> 
     on the line here.
     """
     _must_not_concern_others(host, server, common)
-    built = host.archive.begin(archived_name(host.now_ns()))
+    built = host.archive.begin(time_name(host.now_ns()))
     try:
         _fetch(host, server, built, common, tip)
         store = host.open_store(built)
@@ -80,15 +81,8 @@ def recently(host: Host) -> int:
     """How often a store was replaced within a day. A restored disk is once; more tells of a clone: of two
     machines that extend one line each finds the other's revisions there, again and again.
     """
-    since = archived_name(host.now_ns() - _DAY_NS).encode()
+    since = time_name(host.now_ns() - _DAY_NS).encode()
     return sum(path.rpartition(b"/")[2] >= since for path in host.archive.stores())
-
-
-def archived_name(time_ns: int) -> str:
-    """Of a store that is replaced at that time, by whatever verb: `recently` counts them all. Names sort as
-    the times do.
-    """
-    return f"{time_ns // 1_000_000:x}"
 
 
 def _must_not_concern_others(host: Host, server: Server, common: int) -> None:

@@ -14,9 +14,9 @@ from pacha.core.entry import render_entry
 from pacha.core.errors import Busy, NotFound
 from pacha.core.names import outermost
 from pacha.core.plan import Step
+from pacha.core.quantities import time_name
 from pacha.core.shown import shown as show_path
 from pacha.ops.capture import record
-from pacha.ops.heal import new_id
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
 from pacha.ops.restore import live_state, perform, plan
@@ -94,7 +94,7 @@ def undo(host: Host, journal: Journal, why: str) -> None:
                 yield journal.get(blob) if blob is not None else None
 
         if planned.steps:
-            again = host.journals.new(new_id(host) + "u")
+            again = host.journals.new(time_name(host.now_ns()) + "u")
             header = {**journal.header, "id": again.id, "verb": "undo"}
             results = perform(host, again, planned, header, contents)
             for result in results:

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal
 
 
-def new_id(host: Host) -> str:
-    """A name for a journal that sorts by time and is easy to type."""
-    return f"{host.now_ns() // 1_000_000:x}"
-
-
 def heal(host: Host) -> None:
     """Under the lock: mend the store, remove temporary files, settle journals."""
     with host.lock:

@@ -22,12 +22,12 @@ from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
+from pacha.core.quantities import time_name
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
-from pacha.ops.catch_up import archived_name
 from pacha.ops.fetch import check_line
-from pacha.ops.heal import finish, heal, new_id
+from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
@@ -229,7 +229,7 @@ class _Rebuild:
             return
         host.name = request.name
         if source.store.path != host.store.path and not self._has(host, source.store.tip()):
-            built = host.archive.begin(archived_name(host.now_ns()))
+            built = host.archive.begin(time_name(host.now_ns()))
             try:
                 source.store.copy(built, is_foreign=source.is_foreign)
                 host.store.close()
@@ -341,7 +341,7 @@ class _Rebuild:
 
     def _perform(self, planned: Planned, contents: Contents) -> None:
         host, target = self._host, self._desired.target.id
-        journal = host.journals.new(new_id(host))
+        journal = host.journals.new(time_name(host.now_ns()))
         header = {"id": journal.id, "verb": "rebuild", "host": host.name, "target": target}
         done = perform(host, journal, planned, header, contents)
         finish(host, journal, done)

@@ -21,9 +21,10 @@ from pacha.core.errors import Busy, Edited, Failed, HookFailed, NoSpace, PachaEr
 from pacha.core.names import outermost, split
 from pacha.core.parcel import Parcel, canonical
 from pacha.core.plan import Step
+from pacha.core.quantities import time_name
 from pacha.core.shown import shown
 from pacha.ops.apply import Apply, Done
-from pacha.ops.heal import new_id, prepare_for_push
+from pacha.ops.heal import prepare_for_push
 from pacha.ops.moments import Ran, run_hooks
 from pacha.ops.receive_plan import Planned, concerned, plan_deployment
 from pacha.ops.told import step_objects
@@ -165,7 +166,7 @@ class Receiving:
             self._host.deployments.put(self._record())
             return
         self._enter("live")
-        journal = self._host.journals.new(new_id(self._host))
+        journal = self._host.journals.new(time_name(self._host.now_ns()))
         work = Apply(self._host, journal, self.planned.steps, is_whole=True)
         try:
             work.prepare(self._header(journal.id), self._images, None)

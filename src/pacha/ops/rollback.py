@@ -17,13 +17,14 @@ from pacha.core.entry import Entry
 from pacha.core.errors import NotFound
 from pacha.core.names import is_below, outermost
 from pacha.core.plan import Step
+from pacha.core.quantities import time_name
 from pacha.core.revision import Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.confirm import undo
-from pacha.ops.heal import finish, heal, new_id
+from pacha.ops.heal import finish, heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
@@ -156,7 +157,7 @@ def _do(
     # A hook may have changed what was seen.
     seen = None if hooks else live.difference
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
-    journal = host.journals.new(new_id(host))
+    journal = host.journals.new(time_name(host.now_ns()))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
     if deadline is not None:
         host.detach(["confirm", "--expire", str(deadline), journal.id])
