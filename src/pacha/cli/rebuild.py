@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.history import add_identity_option, as_it_is
-from pacha.cli.rebuilt import print_outcome, print_plan, rebuilt_object
+from pacha.cli.rebuilt import print_outcome, print_plan, print_shortfalls, rebuilt_object
 from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
 from pacha.core.config_values import is_host_name
@@ -41,13 +41,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="leave out: " + ", ".join(PARTS),
     )
     parser.add_argument("--root", metavar="DIR", help="the system that is rebuilt lies below this folder")
-    parser.add_argument("--as-new", metavar="NAME", default="", help="make another host of it, of this name")
+    parser.add_argument("--as-new", metavar="NAME", help="make another host of it, of this name")
     parser.add_argument(
         "--rehearse", action="store_true", help="build it in a throwaway root, and say what would come back"
     )
     parser.add_argument("--base", metavar="PATH", help="with it: a fresh system, as a folder or tar archive")
     parser.add_argument(
-        "--threshold", metavar="PERCENT", type=float, default=95.0, help="with it: exit 4 below this score"
+        "--threshold", metavar="PERCENT", type=percentage, default=95.0, help="with it: exit 4 below this score"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -57,13 +57,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(session: Session, options: Namespace) -> int:
     """Fetch, plan, ask, do, and print the outcome."""
     asks = not options.rehearse and will_ask(options, "the plan")
-    if options.as_new and not is_host_name(options.as_new):
-        raise UsageError(f"{options.as_new} cannot name a host", hint='letters, digits, ".", "_" and "-"')
+    if options.as_new is not None and not is_host_name(options.as_new):
+        raise UsageError(f"{options.as_new!r} cannot name a host", hint='letters, digits, ".", "_" and "-"')
+    if session.as_json:
+        session.report.tell_events()
     only = tuple(map(_absolute, options.only))
     identities = session.identities  # before root becomes the account that serves: it may not read the file
     source = _source(_go_below(session, options), options)
     source.identities = identities
-    request = Request(options.host or source.name, options.to, only, frozenset(options.skip), options.as_new)
+    name, as_new = options.host or source.name, options.as_new or ""
+    request = Request(name, options.to, only, frozenset(options.skip), as_new)
     if options.rehearse:
         from pacha.cli.rehearsal import rehearse
 
@@ -83,15 +86,26 @@ def run(session: Session, options: Namespace) -> int:
     session.report.finish()
     if done is None:
         raise Refused("not done: nothing was changed")
-    code = _code(done, options.dry_run)
-    if done.revision is not None or done.results:
+    code = _code(done)
+    if not options.dry_run:
         _settle_configuration(session, options, done)
+    if done.was_run:
         if not session.as_json:
             print_outcome(done, quiet=bool(options.quiet))
         return send_and_tell(session, code, lambda: rebuilt_object(done, dry_run=False))
-    if session.as_json:
+    if not session.as_json:
+        print_shortfalls(done)
+    else:
         print_object({**rebuilt_object(done, options.dry_run), "servers": []}, ok=code == 0)
     return code
+
+
+def percentage(text: str) -> float:
+    """Of a score."""
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise ValueError(text)
+    return value
 
 
 def _absolute(text: str) -> bytes:
@@ -162,11 +176,13 @@ def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -
     name = options.as_new or done.name
     came_back = [path for path in map(own_config, desired.rules.own) if path in desired.lines]
     if options.root is not None:  # the configuration of the system below lies there
-        for path in came_back if options.as_new else []:
+        must_say = options.as_new or b"/etc/hostname" not in desired.lines
+        for path in came_back if must_say else []:
             session.rename_host(name, os.path.join(os.path.abspath(options.root), os.fsdecode(path[1:])))
         return
     session.forget_config()
-    if options.as_new or not (came_back or options.only or session.config.host == name):
+    is_itself = (session.config.host or session.machine_name) == name
+    if options.as_new or not (options.only or is_itself):
         session.rename_host(name, session.config_path)
     secrets = session.host.secrets
     session.keep_secret(secrets.paths, [str(one) for one in secrets.configured])
@@ -176,8 +192,6 @@ def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -
         session.add_watch(missing)
 
 
-def _code(done: Rebuilt, dry_run: bool) -> int:
-    if dry_run:
-        return 3 if any(step.refused for step in done.draft.files.steps) else 0
+def _code(done: Rebuilt) -> int:
     is_short = any(map(is_missing, done.deviations))
     return 3 if done.left or is_short or any(not one.ok for one in done.results) else 0

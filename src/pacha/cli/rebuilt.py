@@ -71,9 +71,12 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
     for one in draft.deviations:
         print(f"  differs   {_deviation_words(one)}", file=to)
     if draft.is_empty:
-        print(f"nothing to do: all is as it was on {when}", file=to)
+        rest = f"all but {plural(len(draft.refused), 'path')}" if draft.refused else "all"
+        print(f"nothing to do: {rest} is as it was on {when}", file=to)
         return
     print(f"to {when}", file=to)
+    if draft.takes_history:
+        print("history: this machine goes on with it", file=to)
     most = 0 if everything else _SHOWN_AT_MOST
     colour = use_colour(to)
     _section(
@@ -106,7 +109,7 @@ def print_outcome(done: Rebuilt, *, quiet: bool) -> None:
     draft = done.draft
     worked = sum(one.ok for one in done.results)
     if not quiet:
-        rate = f", {worked / done.seconds:,.0f} a second" if done.seconds > 1 else ""
+        rate = f", {worked / done.files_seconds:,.0f} a second" if done.files_seconds > 1 else ""
         print(f"rebuilt {done.name} as of {draft.desired.target.id} in {done.seconds:.1f} s")
         print(f"  packages  {len(draft.packages):,} to do, {plural(len(done.deviations), 'deviation')}")
         print(f"  accounts  {len(draft.people.accounts):,}")
@@ -118,6 +121,11 @@ def print_outcome(done: Rebuilt, *, quiet: bool) -> None:
     sys.stdout.flush()
     for one in done.deviations:
         sys.stderr.write(f"  differs   {_deviation_words(one)}\n")
+    print_shortfalls(done)
+
+
+def print_shortfalls(done: Rebuilt) -> None:
+    """What is not as it was after all."""
     print_not_done(done.results)
     told = {result.step.path for result in done.results if not result.ok}
     for step in done.left:

@@ -5,6 +5,7 @@ Called by `cli/rebuild`, which has found the history. Beside `cli/session` it kn
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from argparse import Namespace
@@ -34,12 +35,13 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
     from pacha.adapters import state
 
     started = time.monotonic()
+    base = os.path.abspath(options.base) if options.base else None
     system = facts.parse(stored_facts(source, position)).os
     suite = system.get("codename", "") if system.get("id") in _DEBOOTSTRAP else ""
     state.make(session.state_path)
     session.report.phase("fresh system")
     with (
-        throwaway(session.state_path, options.base, suite) as (root, folder),
+        throwaway(session.state_path, base, suite) as (root, folder),
         closing(_below(session, options, root, folder)) as inner,
     ):
         done = rebuild(

@@ -135,6 +135,13 @@ class Session:
 
         return server_checks(self.serving)
 
+    @property
+    def machine_name(self) -> str:
+        """What this host is called where no configuration says."""
+        from pacha.adapters import machine
+
+        return machine.host_name()
+
     def rename_host(self, name: str, path: str) -> None:
         """Write into a configuration what its host is called."""
         from pacha.adapters.config_keys import set_host

@@ -52,7 +52,9 @@ from pacha.ops.tip import last_of, tip_of
 
 
 class Rebuilt(NamedTuple):
-    """The outcome. `left` is what is not as it was after all; `revision` None where nothing was done."""
+    """The outcome. `was_run` unless it was only planned, or all was done before; `left` is what is not as it
+    was after all; `revision` None where the history has it so already.
+    """
 
     draft: Draft
     name: str
@@ -63,6 +65,8 @@ class Rebuilt(NamedTuple):
     left: list[Step]
     hooks: list[Ran]
     seconds: float
+    files_seconds: float = 0.0  # of these
+    was_run: bool = False
 
 
 def rebuild(
@@ -97,10 +101,13 @@ def rebuild(
             seen = (plan.packages, plan.people, plan.files.steps)
             if seen != shown:
                 show(plan)
-            if dry_run or (plan.is_empty and not work.is_unfinished):
+            if work.is_unfinished and not dry_run:
+                host.report.note("the one that was interrupted goes on")
+            if dry_run or (plan.is_empty and not work.is_unfinished and not work.owes_owners):
                 return Rebuilt(
-                    plan, request.name, None, None, [], plan.deviations, [], [], time.monotonic() - started
-                )
+                    plan, request.name, None, None, [], plan.deviations, plan.refused, [],
+                    time.monotonic() - started,
+                )  # fmt: skip
             if ask is None or seen == shown:
                 with on_failure(host, "rebuild"):
                     return work.run(plan, started)
@@ -128,6 +135,8 @@ class _Rebuild:
         self.is_unfinished = written is not None and written[0].get("request") == asked
         if self.is_unfinished and written is not None:
             self._progress = written[0]
+        elif written is not None and "owners" in written[0]:  # nobody else knows whose these files are
+            self._progress["owners"] = written[0]["owners"]
         target = (
             source.store.find(self._progress["target"])
             if self.is_unfinished
@@ -141,6 +150,7 @@ class _Rebuild:
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
+        self._files_seconds = 0.0
 
     def _rules(self) -> Rules:
         """What is tracked from now on: as it was then, but for single paths, which are added."""
@@ -151,9 +161,15 @@ class _Rebuild:
         excluded = [*then.excluded, *own.excluded]
         return Rules(then.watches, then.ignores, then.size, excluded, [*then.own, *own.own])
 
+    @property
+    def owes_owners(self) -> bool:
+        """Whether files wait for the numbers that their owners got."""
+        return "owners" in self._progress
+
     def draft(self) -> Draft:
         """The plan, nothing being changed."""
-        return draft(self._host, self._source, self._desired, self._request)
+        plan = draft(self._host, self._source, self._desired, self._request)
+        return plan._replace(takes_history=self._takes_history())
 
     # -- the phases --------------------------------------------------------------------------------
 
@@ -162,15 +178,18 @@ class _Rebuild:
         host, target = self._host, self._desired.target
         self._continue_line()
         self._save()
-        told = f"before rebuild of {self._request.name} to {target.id}"
-        had = record(host, self._desired.scope, cause=BEFORE, message=told, unpaced=None).revision
-        before = self._progress["before"] = self._progress.get("before") or had
+        if "before" not in self._progress:  # once: what an interrupted one has done is no state of before
+            told = f"before rebuild of {self._request.name} to {target.id}"
+            had = record(host, self._desired.scope, cause=BEFORE, message=told, unpaced=None).revision
+            self._progress["before"] = had
+            self._save()
+        before = self._progress["before"]
         checks = ["check"] if self._rehearsal else []  # does it work, as it is now?
         payload = {"target": target.id, "steps": planned_objects(plan.files)}
         with self._hooks_of_then() as hooks:
             host.hooks, kept = hooks or host.hooks, host.hooks
             try:
-                self._phase("hooks before", lambda: self._run_hooks(("check", "pre-rebuild"), payload))
+                self._phase("hooks before", lambda: self._run_hooks(("pre-rebuild",), payload))
                 self._phase("repositories", self._repositories)
                 self._phase("packages", self._packages)
                 self._phase("users", self._users)
@@ -202,6 +221,8 @@ class _Rebuild:
             left,
             self._hooks,
             seconds,
+            self._files_seconds,
+            was_run=True,
         )
 
     def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
@@ -228,7 +249,7 @@ class _Rebuild:
         if request.only and (tip or host.name != request.name):
             return
         host.name = request.name
-        if source.store.path != host.store.path and not self._has(host, source.store.tip()):
+        if self._takes_history():
             built = host.archive.begin(time_name(host.now_ns()))
             try:
                 source.store.copy(built, is_foreign=source.is_foreign)
@@ -243,6 +264,17 @@ class _Rebuild:
         if last is not None and last.stamp.machine and b"/etc/machine-id" in self._desired.lines:
             host.machine = last.stamp.machine  # which it is about to get back
             tip_of(host)
+
+    def _takes_history(self) -> bool:
+        """Whether this machine is to go on with a line that it does not have."""
+        host, source, request = self._host, self._source, self._request
+        is_own = not request.as_new and (not request.only or self._begins_with(request))
+        return is_own and source.store.path != host.store.path and not self._has(host, source.store.tip())
+
+    def _begins_with(self, request: Request) -> bool:
+        """Whether single paths of a host come to that host itself, before it has any history."""
+        host = self._host
+        return host.name == request.name and not (host.store.exists and host.store.tip())
 
     @staticmethod
     def _has(host: Host, node: str) -> bool:
@@ -272,6 +304,8 @@ class _Rebuild:
             results = run_hooks(self._host, moment, payload, revision=self._desired.target.id, stop=True)
             self._hooks += results
             what = "the files are there" if moment == "post-rebuild" else "nothing was written"
+            if self._rehearsal:  # it is in the score
+                continue
             must_succeed(results, what, "mend what it complains about, then run the same again: it goes on")
 
     # -- packages ----------------------------------------------------------------------------------
@@ -308,6 +342,7 @@ class _Rebuild:
         """
         host = self._host
         if not self._request.wants("users"):
+            self._give()
             return
         people = plan_people(host, self._source, self._desired)
         moves = [accounts.moves(people, kind) for kind in accounts.KINDS]
@@ -317,15 +352,20 @@ class _Rebuild:
             self._save()
         self._write(lambda path: path in accounts.FILES)
         host.tree.accounts.forget()
-        for path, uid, gid in self._progress.get("owners", ()):
-            host.tree.give(unescape(path.encode()), uid, gid)
-        self._progress.pop("owners", None)
+        self._give()
+
+    def _give(self) -> None:
+        """Files to the numbers that their owners got."""
+        for path, uid, gid in self._progress.pop("owners", ()):
+            self._host.tree.give(unescape(path.encode()), uid, gid)
 
     # -- files -------------------------------------------------------------------------------------
 
     def _files(self) -> None:
+        began = time.monotonic()
         if self._request.wants("files"):
             self._write(lambda _path: True)
+        self._files_seconds = time.monotonic() - began
 
     def _units(self) -> None:
         if self._results or self._progress.get("installed"):

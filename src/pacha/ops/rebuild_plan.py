@@ -81,11 +81,18 @@ class Draft(NamedTuple):
     people: People
     files: Planned
     words: list[str]
+    takes_history: bool = False  # this machine is to go on with a line that it does not have
+
+    @property
+    def refused(self) -> list[Step]:
+        """What cannot be as it was."""
+        return [step for step in self.files.steps if step.refused]
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is as it was."""
-        return not (self.packages or self.people.accounts or self.files.steps)
+        """Whether everything is as it was, as far as it can be."""
+        is_done = len(self.refused) == len(self.files.steps)
+        return is_done and not (self.packages or self.people.accounts or self.takes_history)
 
 
 def target_of(source: Past, to: str | None) -> Revision:
@@ -116,8 +123,11 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     covered = {p: line for p, line in everything.items() if rules.covers(p, line.startswith(b"dir\t"))}
     scope = tuple(outermost(request.only)) if request.only else rules.watches
     lines = {path: line for path, line in covered.items() if is_within(path, scope)}
-    if request.only and not lines:
-        raise NotFound(f"nothing of that was there at {target.id}", hint=f"pacha log --host {source.name}")
+    for path in request.only:
+        if not any(is_below(each, path) for each in lines):
+            raise NotFound(
+                f"nothing of {shown(path)} was there at {target.id}", hint=f"pacha log --host {source.name}"
+            )
     kept = tuple(
         (what, path) for path in sorted(lines) if (what := identity(path)) and _is_kept(path, request)
     )
@@ -193,6 +203,10 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
     if people.clashes:
         raise Refused(_clash(people), hint="take that account away first, or --skip users")
     words += [f"{kind} {name} is not in the history, and will not be any more" for kind, name in people.gone]
+    if any(accounts.moves(people, kind) for kind in accounts.KINDS):
+        words.append(
+            "files outside the watched paths follow their owners' numbers; no rollback takes that back"
+        )
     words += _other_system(host, desired)
     files = Planned([], {})
     if request.wants("files"):

@@ -12,11 +12,13 @@ from pacha.ops.rebuild import Rebuilt
 
 
 class Score(NamedTuple):
-    """`identical` of `total` packages and files came back as they were; `short` are the others, in words."""
+    """`identical` of `total` packages and files came back as they were; `short` are the others, and hooks
+    that failed, in words.
+    """
 
     identical: int
     total: int
-    short: list[tuple[str, str]]  # (package or path, why)
+    short: list[tuple[str, str]]  # (package, path or hook, why)
 
     @property
     def percent(self) -> float:
@@ -33,6 +35,8 @@ def score(done: Rebuilt) -> Score:
         (step.path.decode("utf-8", "backslashreplace"), step.refused or why.get(step.path) or step.reason)
         for step in done.left
     ]
+    failed = [(f"hook {ran.name}", f"exit {ran.exit}") for ran in done.hooks if ran.exit != 0]
+    short += failed
     packages = sum(step.action == INSTALL for step in done.draft.packages)
-    total = len(done.draft.desired.lines) + max(packages, len(text))
+    total = len(done.draft.desired.lines) + max(packages, len(text)) + len(failed)
     return Score(max(total - len(short), 0), total, short)

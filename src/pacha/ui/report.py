@@ -22,21 +22,30 @@ class Report:
     def __init__(self, *, quiet: bool, as_json: bool, verbose: bool = False) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._verbose = verbose and not as_json
+        self._verbose = verbose
+        self._tells_events = False
         self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
         self._started = time.monotonic()
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
 
+    def tell_events(self) -> None:
+        """From now on everything on standard error is one JSON object a line."""
+        self._tells_events = True
+
     def note(self, text: str) -> None:
         """A sentence for the person."""
-        if not self._quiet:
+        if self._tells_events:
+            self._event({"event": "note", "text": text})
+        elif not self._quiet:
             self.finish()
             sys.stderr.write(f"pacha: {printable(text)}\n")
 
     def hook_output(self, hook: str, line: bytes) -> None:
         """A line that a hook printed, under its name."""
-        if not self._quiet:
+        if self._tells_events:
+            self._event({"event": "hook", "hook": hook, "line": line.decode("utf-8", "replace")})
+        elif not self._quiet:
             self.finish()
             sys.stderr.write(f"  {hook}: {content_line(line)}\n")
             sys.stderr.flush()
@@ -44,7 +53,7 @@ class Report:
     def phase(self, name: str) -> None:
         """A part of a long operation begins; with --json, an event on standard error."""
         self.finish()
-        if self._as_json:
+        if self._as_json or self._tells_events:
             self._event({"event": "phase", "phase": name})
         elif not self._quiet:
             sys.stderr.write(f"pacha: {name}\n")
@@ -52,7 +61,9 @@ class Report:
 
     def tool_output(self, line: bytes) -> None:
         """A line that a package manager printed, for who wants it."""
-        if self._verbose:
+        if self._verbose and self._tells_events:
+            self._event({"event": "output", "line": line.decode("utf-8", "replace")})
+        elif self._verbose and not self._as_json:
             sys.stderr.write(f"  {content_line(line)}\n")
             sys.stderr.flush()
 
