@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--base", metavar="PATH", help="with it: a fresh system, as a folder or tar archive")
     parser.add_argument(
-        "--threshold", metavar="PERCENT", type=percentage, default=95.0, help="with it: exit 4 below this score"
+        "--threshold", metavar="PERCENT", type=percentage, default=95.0, help="with it: exit 4 below it"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
