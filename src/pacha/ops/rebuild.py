@@ -31,6 +31,7 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
+from pacha.ops.rebuild_line import continue_line, has, takes_history
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     BEFORE,
@@ -48,7 +49,7 @@ from pacha.ops.rebuild_plan import (
 )
 from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
 from pacha.ops.secrets import adopt
-from pacha.ops.tip import last_of, tip_of
+from pacha.ops.tip import tip_of
 
 
 class Rebuilt(NamedTuple):
@@ -169,14 +170,14 @@ class _Rebuild:
     def draft(self) -> Draft:
         """The plan, nothing being changed."""
         plan = draft(self._host, self._source, self._desired, self._request)
-        return plan._replace(takes_history=self._takes_history())
+        return plan._replace(takes_history=takes_history(self._host, self._source, self._request))
 
     # -- the phases --------------------------------------------------------------------------------
 
     def run(self, plan: Draft, started: float) -> Rebuilt:
         """Do what is not done yet."""
         host, target = self._host, self._desired.target
-        self._continue_line()
+        continue_line(host, self._source, self._request, self._desired)
         self._save()
         if "before" not in self._progress:  # once: what an interrupted one has done is no state of before
             told = f"before rebuild of {self._request.name} to {target.id}"
@@ -236,52 +237,6 @@ class _Rebuild:
 
     def _save(self) -> None:
         self._host.rebuild_file.write(self._progress)
-
-    # -- the line ----------------------------------------------------------------------------------
-
-    def _continue_line(self) -> None:
-        """Put the host's line into the place of this machine's own, if it is to be this host's."""
-        host, source, request = self._host, self._source, self._request
-        if request.as_new:
-            host.name = request.as_new
-            return
-        tip = host.store.tip() if host.store.exists else ""
-        if request.only and (tip or host.name != request.name):
-            return
-        host.name = request.name
-        if self._takes_history():
-            built = host.archive.begin(time_name(host.now_ns()))
-            try:
-                source.store.copy(built, is_foreign=source.is_foreign)
-                host.store.close()
-                place = host.archive.put(built, host.store.path)
-            finally:
-                host.archive.drop(built)
-            tip_of(host)
-            if tip and not self._has(host, tip):
-                host.report.note(f"this machine's own history is kept in {place.decode('utf-8', 'replace')}")
-        last = last_of(host)
-        if last is not None and last.stamp.machine and b"/etc/machine-id" in self._desired.lines:
-            host.machine = last.stamp.machine  # which it is about to get back
-            tip_of(host)
-
-    def _takes_history(self) -> bool:
-        """Whether this machine is to go on with a line that it does not have."""
-        host, source, request = self._host, self._source, self._request
-        is_own = not request.as_new and (not request.only or self._begins_with(request))
-        return is_own and source.store.path != host.store.path and not self._has(host, source.store.tip())
-
-    def _begins_with(self, request: Request) -> bool:
-        """Whether single paths of a host come to that host itself, before it has any history."""
-        host = self._host
-        return host.name == request.name and not (host.store.exists and host.store.tip())
-
-    @staticmethod
-    def _has(host: Host, node: str) -> bool:
-        try:
-            return host.store.exists and bool(host.store.find(node))
-        except NotFound:
-            return False
 
     # -- hooks -------------------------------------------------------------------------------------
 
@@ -389,7 +344,7 @@ class _Rebuild:
 
     def _known(self) -> dict[bytes, tuple[Entry, bytes]]:
         """Contents that the line has already, where it is the host's own."""
-        if not self._has(self._host, self._desired.target.node):
+        if not has(self._host, self._desired.target.node):
             return {}
         steps = [done.step for done in self._results.values()]
         stored = stored_files(self._source, self._desired.target, steps)
