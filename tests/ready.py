@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.agents import until
 from tests.faults.kill import children
+
+
+@pytest.fixture(autouse=True)
+def no_receiver_stays(tmp_path: Path) -> Iterator[None]:
+    """For the folders whose tests push: none outlives the test that it stayed ready for."""
+    yield
+    end(tmp_path)
 
 
 def receivers(place: Path) -> list[int]:

@@ -48,7 +48,6 @@ OWN_FILES = {
     "adapters/sshd.py": "sshd's public host keys",
     "adapters/ssh_files.py": "the client's key and pinned host keys, in the state folder",
     "adapters/staging.py": "the hooks of a deployment, in the state folder",
-    "adapters/runtime.py": "nothing",
     "adapters/sockets.py": "sockets, in /run/pacha or the state folder",
     "adapters/state.py": "the state folder",
     "adapters/throwaway.py": "the root of a rehearsal, in the state folder",

@@ -6,23 +6,38 @@ import gc
 import os
 import sys
 
+TYPE_CHECKING = False  # `typing` is not imported before it must be
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 
 def main() -> int:
     """Run this process's command; its exit code."""
-    is_receiver = sys.argv[-1] == "receive"
-    if is_receiver:
-        gc.disable()  # there is nothing to collect before the end, which is near
-        from pacha.cli.quick import receive_elsewhere
+    words = sys.argv[1:]
+    if words[-1:] == ["receive"]:
+        from pacha.cli.quick import places
 
-        code = receive_elsewhere(sys.argv[1:])
-        if code is not None:
-            os._exit(code)
+        given = places(words[:-1])
+        if given is not None:
+            _receive(words, given)
     from pacha.cli.main import main as run
 
-    code = run()
-    if is_receiver:
-        os._exit(code)  # taking the interpreter apart takes longer than most pushes do
-    return code
+    return run()
+
+
+def _receive(words: list[str], given: dict[str, str]) -> NoReturn:
+    """Elsewhere, where it is quicker, else here; without taking the interpreter apart at the end, which takes
+    longer than most pushes do.
+    """
+    gc.disable()  # there is nothing to collect before the end, which is near
+    from pacha.cli.quick import receive_elsewhere
+
+    code = receive_elsewhere(words, given)
+    if code is None:
+        from pacha.cli.main import main as run
+
+        code = run(words)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,5 @@
 """No receiver outlives the test that it stayed ready for."""
 
-from __future__ import annotations
+from tests.ready import no_receiver_stays
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests import ready
-
-
-@pytest.fixture(autouse=True)
-def no_receiver_stays(tmp_path: Path) -> Iterator[None]:
-    yield
-    ready.end(tmp_path)
+__all__ = ["no_receiver_stays"]

@@ -25,6 +25,16 @@ from tests.command import Pacha, Result
 from tests.sshd import QUICK, Sshd, sshd
 
 
+def deploy(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write files of a deployment; what lies in hooks/ becomes executable."""
+    for path, text in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        place.chmod(0o755 if path.startswith("hooks/") else 0o644)
+    return folder
+
+
 class Host:
     """One host: what it has below its root, and its own Pacha."""
 
@@ -85,13 +95,7 @@ class Fleet:
 
     def deploy(self, name: str, files: Mapping[str, str]) -> Path:
         """Make a deployment, or replace files of it; what lies in hooks/ becomes executable."""
-        folder = self.pusher.home / name
-        for path, text in files.items():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
-            place.chmod(0o755 if path.startswith("hooks/") else 0o644)
-        return folder
+        return deploy(self.pusher.home / name, files)
 
     def push(self, *words: str) -> Result:
         """Push, asking nothing."""

@@ -120,30 +120,17 @@ class Network:
         return "nsenter", "--target", str(self._holder.pid), "--net"
 
     def _wire(self, machine: Machine, number: int) -> None:
-        device, ours = f"m{number}", _PUSHER.format(number=number)
-        there = ("nsenter", "--target", str(machine.process.pid), "--net")
-        for words in (
-            (
-                *self._here(),
-                "ip",
-                "link",
-                "add",
-                device,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                there[2],
-            ),
-            (*self._here(), "ip", "address", "add", f"{ours}/30", "dev", device),
-            (*self._here(), "ip", "link", "set", device, "up"),
-            (*there, "ip", "address", "add", f"{machine.address}/30", "dev", "eth0"),
-            (*there, "ip", "link", "set", "lo", "up"),
-            (*there, "ip", "link", "set", "eth0", "up"),
+        device, ours, pid = f"m{number}", _PUSHER.format(number=number), str(machine.process.pid)
+        here, there = self._here(), ("nsenter", "--target", pid, "--net")
+        for where, words in (
+            (here, f"link add {device} type veth peer name eth0 netns {pid}"),
+            (here, f"address add {ours}/30 dev {device}"),
+            (here, f"link set {device} up"),
+            (there, f"address add {machine.address}/30 dev eth0"),
+            (there, "link set lo up"),
+            (there, "link set eth0 up"),
         ):
-            subprocess.run(words, check=True, capture_output=True)
+            subprocess.run([*where, "ip", *words.split()], check=True, capture_output=True)
 
     def _await(self, name: str) -> None:
         deadline = time.monotonic() + PATIENCE

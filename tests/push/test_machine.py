@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.oracle import compare, save_twin
+from tests.push.fleet import deploy
 from tests.push.machine import network
 from tests.rebuild import debian
 
@@ -36,15 +36,6 @@ end
 """
 
 
-def deploy(folder: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-        place.chmod(0o755 if name.startswith("hooks/") else 0o644)
-    return folder
-
-
 def test_a_web_server_comes_changes_and_is_never_broken(tmp_path: Path) -> None:
     with network(tmp_path) as net:
         web1 = net.machine("web1")
@@ -71,23 +62,20 @@ def test_a_web_server_comes_changes_and_is_never_broken(tmp_path: Path) -> None:
         assert net.get(page) == "two"
         assert web1.run("pacha", "log", "/etc/nginx/conf.d/site.conf").stdout.count("push of site") == 2
 
-        # One that nginx refuses is never live.
+        # One that nginx refuses is never live; one that it takes, but that does not answer where it shall, is
+        # put back, and what was there is served again.
         twin = tmp_path / "twin"
         save_twin(web1.root / "etc", twin)
-        deploy(site, {live: "server { listen eighty; }\n"})
-        refused = net.push(site, "web1")
-        assert refused.code == 1, refused
-        assert "check/10-nginx" in refused.out
-        assert compare(twin, web1.root / "etc") == []
-        assert net.get(page) == "two"
-
-        # One that nginx takes, but that does not answer where it shall: put back, and served again.
-        deploy(site, {live: SITE.format(port=9090, words="three")})
-        undone = net.push(site, "web1")
-        assert undone.code == 1, undone
-        assert "FAILED and was undone" in undone.out
-        assert compare(twin, web1.root / "etc") == []
-        assert net.get(page) == "two"
+        for wrong, said in (
+            ("server { listen eighty; }\n", "check/10-nginx"),
+            (SITE.format(port=9090, words="three"), "FAILED and was undone"),
+        ):
+            deploy(site, {live: wrong})
+            refused = net.push(site, "web1")
+            assert refused.code == 1, refused
+            assert said in refused.out
+            assert compare(twin, web1.root / "etc") == []
+            assert net.get(page) == "two"
 
         # What is live again is what was there: nothing to do.
         deploy(site, {live: SITE.format(port=8080, words="two")})

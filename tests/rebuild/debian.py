@@ -91,35 +91,30 @@ def base() -> Path:
 
 def host() -> Path:
     """A system with packages installed on purpose, which is not to be changed."""
-    fresh = base()
-    with _kept(_HOST) as (place, is_there):
-        if not is_there:
-            copy(fresh, place)
-            policy = place / "usr/sbin/policy-rc.d"
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-            inside(place, "apt-get", "update", "-q")
-            inside(place, "apt-get", "install", "-y", "-q", "acl", *PACKAGES)
-            policy.unlink()
-    return _cache() / _HOST
+    return _with(_HOST, ("acl", *PACKAGES))
 
 
 def machine() -> Path:
     """A system that one can log in to, with Python and the archives of a package that it does not have; it is
     not to be changed.
     """
+    return _with(_MACHINE, ("--no-install-recommends", *SERVED_BY), ("--download-only", "nginx-light"))
+
+
+def _with(name: str, *installations: tuple[str, ...]) -> Path:
+    """A fresh system after these `apt-get install`, no service being started."""
     fresh = base()
-    with _kept(_MACHINE) as (place, is_there):
+    with _kept(name) as (place, is_there):
         if not is_there:
             copy(fresh, place)
             policy = place / "usr/sbin/policy-rc.d"
             policy.write_text("#!/bin/sh\nexit 101\n")
             policy.chmod(0o755)
             inside(place, "apt-get", "update", "-q")
-            inside(place, "apt-get", "install", "-y", "-q", "--no-install-recommends", *SERVED_BY)
-            inside(place, "apt-get", "install", "-y", "-q", "--download-only", "nginx-light")
+            for words in installations:
+                inside(place, "apt-get", "install", "-y", "-q", *words)
             policy.unlink()
-    return _cache() / _MACHINE
+    return _cache() / name
 
 
 def _cache() -> Path:

@@ -19,13 +19,6 @@ from tests.rebuild.test_debian import captured
 pytestmark = [needs.root, needs.tools]
 
 
-@pytest.fixture
-def web1(tmp_path: Path) -> Machine:
-    machine = Machine(tmp_path / "web1", "web1", {"/etc/hosts": "web1\n", "/etc/app/x": "x\n"})
-    machine.pacha.ok("watch", "/etc")
-    return machine
-
-
 def rehearse(near: Pacha, web1: Machine, base: Path, *more: str) -> subprocess.CompletedProcess[str]:
     argv = near.argv("rebuild", "web1", "--from", web1.pacha.store, "--rehearse", "--base", base, *more)
     return subprocess.run([*argv, "--json"], env=near.environment(), capture_output=True, text=True)

@@ -19,13 +19,6 @@ from tests.steps import revisions
 pytestmark = [needs.root, needs.tools]
 
 
-@pytest.fixture
-def web1(tmp_path: Path) -> Machine:
-    machine = Machine(tmp_path / "web1", "web1", {"/etc/hosts": "web1\n", "/etc/app/x": "x\n"})
-    machine.pacha.ok("watch", "/etc")
-    return machine
-
-
 def interrupted(web1: Machine, fresh: Machine, *more: str) -> Path:
     """Stopped by a hook when the files are there; what has to be there that it goes on."""
     gate = fresh.place / "gate"

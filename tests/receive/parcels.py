@@ -16,6 +16,7 @@ from typing import Any
 from pacha.core.parcel import Deployment, Item, Parcel, Script, Wishes, render
 from pacha.core.parcel_contents import pack
 from tests.command import Pacha
+from tests.faults.kill import wait_until
 
 SHELL = b"#!/bin/sh\n"
 
@@ -121,6 +122,20 @@ class Target:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=self.pacha.environment() | more.pop("env", {}), start_new_session=True, **more,
         )  # fmt: skip
+
+    def begin(self, parcel: bytes) -> subprocess.Popen[bytes]:
+        """The same with the whole of its stream, at work."""
+        process = self.start()
+        assert process.stdin is not None
+        process.stdin.write(parcel)
+        process.stdin.close()
+        return process
+
+    def until_live(self, path: str, content: bytes, hook: bytes) -> subprocess.Popen[bytes]:
+        """A push of one file that is live already, and is held up by its last hook."""
+        process = self.begin(stream([file(path, content)], hooks={"post-push/1": hook}))
+        assert wait_until(lambda: self.read(path) == content, process)  # type: ignore[arg-type]
+        return process
 
     def receive(self, parcel: bytes, **more: Any) -> Answer:
         """Feed it a stream to its end."""

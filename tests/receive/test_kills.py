@@ -34,10 +34,8 @@ def parcel(version: int) -> bytes:
 
 
 def kill_at_random(host: Target, version: int, choice: random.Random, span: float) -> None:
-    process = host.start()
-    assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(parcel(version))
-    process.stdin.close()
+    process = host.begin(parcel(version))
+    assert process.stdout and process.stderr
     if choice.random() < 0.6:
         seen = len(host.journals)
         wait_until(lambda: len(host.journals) > seen, process)  # type: ignore[arg-type]
@@ -96,11 +94,9 @@ def pushed_to(place: Path) -> tuple[Target, Path]:
 def test_an_undo_that_is_killed_is_finished_by_the_next_command(tmp_path: Path) -> None:
     host, twin = pushed_to(tmp_path)
     for delay in (0.0, 0.002, 0.005, 0.01):
-        process = host.start()
-        assert process.stdin and process.stdout
         files = [file(f"/etc/app/{n}", b"other\n" * 200) for n in range(NUMBER)]
-        process.stdin.write(stream(files, hooks={"post-push/1": b"exit 1\n"}))
-        process.stdin.close()
+        process = host.begin(stream(files, hooks={"post-push/1": b"exit 1\n"}))
+        assert process.stdout
         for line in process.stdout:
             if line == b'{"phase": "undo"}\n':
                 break
@@ -129,11 +125,7 @@ def test_a_hook_that_kills_the_receiver_keeps_nothing_from_being_put_back(tmp_pa
 def test_a_signal_undoes_what_is_not_done(tmp_path: Path, number: signal.Signals) -> None:
     host = Target(tmp_path)
     host.put("/etc/a", b"old\n")
-    process = host.start()
-    assert process.stdin is not None
-    process.stdin.write(stream([file("/etc/a", b"new\n")], hooks={"post-push/1": b"sleep 30\n"}))
-    process.stdin.close()
-    assert wait_until(lambda: host.read("/etc/a") == b"new\n", process)  # type: ignore[arg-type]
+    process = host.until_live("/etc/a", b"new\n", b"sleep 30\n")
     process.send_signal(number)
     assert process.wait(20) in (130, 128 + number)
     assert host.read("/etc/a") == b"old\n"

@@ -16,7 +16,6 @@ import pytest
 from pacha.adapters.runtime import socket_path
 from tests import ready
 from tests.agents import until
-from tests.faults.kill import wait_until
 from tests.receive.parcels import Answer, Target, file, stream
 
 WHO = b'cut -d" " -f4 /proc/$PPID/stat\n'  # the parent of the receiver
@@ -82,11 +81,7 @@ def test_refusals_and_exit_codes_come_through(host: Target) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_are_passed_on(host: Target, number: signal.Signals) -> None:
-    process = host.start()
-    assert process.stdin is not None
-    process.stdin.write(stream([file("/etc/a", b"new\n")], hooks={"post-push/1": b"sleep 30\n"}))
-    process.stdin.close()
-    assert wait_until(lambda: host.read("/etc/a") == b"new\n", process)  # type: ignore[arg-type]
+    process = host.until_live("/etc/a", b"new\n", b"sleep 30\n")
     process.send_signal(number)
     assert process.wait(20) in (130, 128 + number)
     assert host.read("/etc/a") == b"0\n"
@@ -95,11 +90,7 @@ def test_signals_are_passed_on(host: Target, number: signal.Signals) -> None:
 @pytest.mark.parametrize("victim", ["caller", "worker"])
 def test_who_kills_one_kills_both(host: Target, tmp_path: Path, victim: str) -> None:
     receiver = ready.first(tmp_path)
-    process = host.start()
-    assert process.stdin is not None
-    process.stdin.write(stream([file("/etc/a", b"new\n")], hooks={"post-push/1": b"sleep 5\n"}))
-    process.stdin.close()
-    assert wait_until(lambda: host.read("/etc/a") == b"new\n", process)  # type: ignore[arg-type]
+    process = host.until_live("/etc/a", b"new\n", b"sleep 5\n")
     (worker,) = ready.workers(tmp_path)
     os.kill(process.pid if victim == "caller" else worker, signal.SIGKILL)
     assert process.wait(5) == -signal.SIGKILL

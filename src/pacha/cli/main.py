@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pacha import __version__
+from pacha.cli.quick import WITH_VALUE, places
 from pacha.core.errors import Failed, Interrupted, NoSpace, PachaError, ReadOnly, UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ VERBS = {
     "serve": "answer one ssh session of a host: for sshd, not for people",
     "receive": "take a push and make it live: for sshd, not for people",
 }
-_WITH_VALUE = ("--config", "--state")
 # Verbs that run once for each host of a push: importing argparse would take longer than reading their words.
 _QUICK = ("receive",)
-_FLAGS = ("--json", "-v", "--verbose", "-q", "--quiet")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,8 +148,6 @@ def _read_quickly(arguments: list[str]) -> Any:
     """The options of a command line that names places and nothing else; None for any other."""
     from types import SimpleNamespace
 
-    from pacha.cli.quick import places
-
     given = places(arguments)
     if given is None:
         return None
@@ -163,7 +160,7 @@ def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
     """(options before the verb, the verb, what follows it)."""
     index = 0
     while index < len(arguments) and arguments[index].startswith("-"):
-        index += 2 if arguments[index] in _WITH_VALUE else 1
+        index += 2 if arguments[index] in WITH_VALUE else 1
     if index >= len(arguments):
         return arguments, None, []
     return arguments[:index], arguments[index], arguments[index + 1 :]

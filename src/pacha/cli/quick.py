@@ -10,14 +10,24 @@ from __future__ import annotations
 
 import os
 
-_WITH_VALUE = ("--config", "--state")
+WITH_VALUE = ("--config", "--state")
 
 
 def places(words: list[str]) -> dict[str, str] | None:
     """What a command line gives that names places and nothing else; None for any other."""
-    if len(words) % 2 or any(word not in _WITH_VALUE for word in words[::2]):
+    if len(words) % 2 or any(word not in WITH_VALUE for word in words[::2]):
         return None
     return {word.removeprefix("--"): value for word, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def state_folder(given: str | None) -> str:
+    """The state folder of who this process is now: as given, as the environment says, or the usual one."""
+    named = given or os.environ.get("PACHA_STATE")
+    if named:
+        return os.path.abspath(named)
+    from pacha.core.places import default_state
+
+    return default_state(os.geteuid() == 0, os.environ)
 
 
 def receiver_socket(state: str) -> str:
@@ -27,20 +37,12 @@ def receiver_socket(state: str) -> str:
     return socket_path(state, "receive")
 
 
-def receive_elsewhere(words: list[str]) -> int | None:
-    """Give `receive` to the process that is ready for it: its exit code; None where there is none."""
-    if words[-1:] != ["receive"]:
-        return None
-    given = places(words[:-1])
-    if given is None:
-        return None
-    state = given.get("state") or os.environ.get("PACHA_STATE")
-    if not state:
-        from pacha.core.places import default_state
-
-        state = default_state(os.geteuid() == 0, os.environ)
+def receive_elsewhere(words: list[str], given: dict[str, str]) -> int | None:
+    """Give a command line, which names these places, to the receiver that is ready: its exit code; None where
+    there is none.
+    """
     try:
-        path = receiver_socket(state)
+        path = receiver_socket(state_folder(given.get("state")))
         os.stat(path)
     except OSError:
         return None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pacha.cli.quick import state_folder
 from pacha.cli.started import detach, program, working_directory
 from pacha.core.errors import ConfigError, UsageError
 from pacha.ui.report import Report
@@ -64,12 +65,7 @@ class Session:
 
     def find_state(self) -> str:
         """The state folder of who this process is now."""
-        given = self.options.state or os.environ.get("PACHA_STATE")
-        if given:
-            return os.path.abspath(given)
-        from pacha.core.places import default_state
-
-        return default_state(os.geteuid() == 0, os.environ)
+        return state_folder(self.options.state)
 
     @property
     def hooks_path(self) -> str:

@@ -53,7 +53,7 @@ class Report:
     def phase(self, name: str) -> None:
         """A part of a long operation begins; with --json, an event on standard error."""
         self.finish()
-        if self._as_json or self._tells_events:
+        if self._tells_events:
             self._event({"event": "phase", "phase": name})
         elif not self._quiet:
             sys.stderr.write(f"pacha: {name}\n")
