@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -133,3 +134,60 @@ def test_events_are_objects_all_of_them(web1: Machine, tmp_path: Path) -> None:
     told = [json.loads(line) for line in fresh.rebuild(web1.pacha.store).err.splitlines()]
     assert {"event": "hook", "hook": "10-hook", "line": "hello"} in told
     assert next(one["phase"] for one in told if one["event"] == "phase") == "hooks before"
+
+
+def test_a_capture_in_between_is_of_that_host_and_removes_nothing(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    gate = interrupted(web1, fresh)
+    (fresh.root / "etc/app/x").write_text("mended\n")
+    taken = fresh.pacha.ok("capture")
+    for path, content in (("/etc/app/x", "mended\n"), ("/etc/hosts", "web1\n")):
+        assert fresh.pacha.run("cat", path, "--at", taken["revision"]).out == content
+    gate.touch()
+    again = fresh.rebuild(web1.pacha.store)
+    assert again.code == 0, again
+    assert fresh.read("/etc/app/x") == "x\n"
+    told = revisions(fresh.pacha)
+    assert {one["host"] for one in told} == {"web1"}
+    assert fresh.pacha.run("cat", "/etc/app/x", "--at", taken["revision"]).out == "mended\n"
+
+
+def test_what_somebody_mends_meanwhile_is_in_the_plan_and_kept(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    gate = interrupted(web1, fresh)
+    (fresh.root / "etc/app/x").write_text("mended\n")
+    shown = fresh.pacha.run("rebuild", "--from", web1.pacha.store, "-n")
+    assert (shown.code, shown.err) == (0, "")
+    assert "what was interrupted goes on" in shown.out and "/etc/app/x" in shown.out
+    gate.touch()
+    fresh.rebuilt(web1.pacha.store)
+    assert fresh.read("/etc/app/x") == "x\n"
+    contents = {fresh.pacha.run("cat", "/etc/app/x", "--at", one["id"]).out for one in revisions(fresh.pacha)}
+    assert "mended\n" in contents
+
+
+def test_a_configuration_that_cannot_be_written_is_told_first(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    subprocess.run(["chattr", "+i", fresh.pacha.config], check=True)
+    try:
+        result = fresh.rebuild(web1.pacha.store)
+        assert (result.code, result.json["error"]["kind"]) == (1, "read-only")
+        assert not fresh.has("/etc")
+    finally:
+        subprocess.run(["chattr", "-i", fresh.pacha.config], check=True)
+    fresh.rebuilt(web1.pacha.store)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--base", "/nowhere"),
+        ("--threshold", "99"),
+        ("--rehearse", "--as-new", "x"),
+        ("--rehearse", "--only", "/etc"),
+    ],
+)
+def test_options_that_do_not_go_together(web1: Machine, tmp_path: Path, words: tuple[str, ...]) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    assert fresh.rebuild(web1.pacha.store, *words).code == 2
+    assert not fresh.has("/etc")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 from pacha.cli.asking import ask, before_asking, will_ask
 from pacha.cli.history import add_identity_option, as_it_is
@@ -16,7 +17,7 @@ from pacha.core.errors import NotFound, Refused, UsageError
 from pacha.core.packages import is_missing
 from pacha.ops.host import Kept, Past
 from pacha.ops.rebuild import Rebuilt, rebuild
-from pacha.ops.rebuild_plan import PARTS, Draft, Request, own_config, target_of
+from pacha.ops.rebuild_plan import PARTS, Desired, Draft, Request, own_config, target_of
 from pacha.ui.result import print_object
 
 
@@ -47,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--base", metavar="PATH", help="with it: a fresh system, as a folder or tar archive")
     parser.add_argument(
-        "--threshold", metavar="PERCENT", type=percentage, default=95.0, help="with it: exit 4 below it"
+        "--threshold", metavar="PERCENT", type=percentage, help="with it: exit 4 below it (default: 95)"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -59,6 +60,7 @@ def run(session: Session, options: Namespace) -> int:
     asks = not options.rehearse and will_ask(options, "the plan")
     if options.as_new is not None and not is_host_name(options.as_new):
         raise UsageError(f"{options.as_new!r} cannot name a host", hint='letters, digits, ".", "_" and "-"')
+    _refuse_mixtures(options)
     if session.as_json:
         session.report.tell_events()
     only = tuple(map(_absolute, options.only))
@@ -81,14 +83,14 @@ def run(session: Session, options: Namespace) -> int:
 
     done = rebuild(
         session.host, source, request, dry_run=options.dry_run, show=show,
-        ask=ask if asks else None,
+        ask=ask if asks else None, settle=partial(_settle_at_first, session, options),
     )  # fmt: skip
     session.report.finish()
     if done is None:
         raise Refused("not done: nothing was changed")
     code = _code(done)
     if not options.dry_run:
-        _settle_configuration(session, options, done)
+        _settle_configuration(session, options, done.draft.desired)
     if done.was_run:
         if not session.as_json:
             print_outcome(done, quiet=bool(options.quiet))
@@ -98,6 +100,19 @@ def run(session: Session, options: Namespace) -> int:
     else:
         print_object({**rebuilt_object(done, options.dry_run), "servers": []}, ok=code == 0)
     return code
+
+
+def _refuse_mixtures(options: Namespace) -> None:
+    """A rehearsal is of the whole host and touches nothing; its options would be lost on anything else."""
+    if options.rehearse:
+        wrong = [("--as-new", options.as_new), ("--only", options.only), ("--root", options.root)]
+        words = "does not go with --rehearse"
+    else:
+        wrong = [("--base", options.base), ("--threshold", options.threshold)]
+        words = "is for --rehearse"
+    for name, value in wrong:
+        if value is not None and value != []:
+            raise UsageError(f"{name} {words}", hint="pacha rebuild --help")
 
 
 def percentage(text: str) -> float:
@@ -170,10 +185,15 @@ def _name_of(past: Past) -> str:
 # -- afterwards --------------------------------------------------------------------------------------
 
 
-def _settle_configuration(session: Session, options: Namespace, done: Rebuilt) -> None:
+def _settle_at_first(session: Session, options: Namespace, desired: Desired) -> None:
+    """The same before anything is written; of another root there is no configuration yet."""
+    if options.root is None:
+        _settle_configuration(session, options, desired)
+
+
+def _settle_configuration(session: Session, options: Namespace, desired: Desired) -> None:
     """What was watched is watched from now on, also where the configuration itself was not part of it."""
-    desired = done.draft.desired
-    name = options.as_new or done.name
+    name = options.as_new or desired.target.stamp.host
     came_back = [path for path in map(own_config, desired.rules.own) if path in desired.lines]
     if options.root is not None:  # the configuration of the system below lies there
         must_say = options.as_new or b"/etc/hostname" not in desired.lines

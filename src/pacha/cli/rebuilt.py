@@ -35,7 +35,7 @@ def rebuilt_object(done: Rebuilt, dry_run: bool) -> dict[str, object]:
         "packages": list(map(_package, draft.packages)),
         "deviations": list(map(_deviation, done.deviations)),
         "accounts": [account._asdict() for account in draft.people.accounts],
-        "notes": draft.words,
+        "notes": [*(["what was interrupted goes on"] if draft.goes_on else []), *draft.words],
         "left": [{**path_object(step.path), "reason": step.refused or step.reason} for step in done.left],
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in done.hooks],
         "seconds": round(done.seconds, 3),
@@ -75,6 +75,8 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
         print(f"nothing to do: {rest} is as it was on {when}", file=to)
         return
     print(f"to {when}", file=to)
+    if draft.goes_on:
+        print("what was interrupted goes on", file=to)
     if draft.takes_history:
         print("history: this machine goes on with it", file=to)
     most = 0 if everything else _SHOWN_AT_MOST

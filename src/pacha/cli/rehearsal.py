@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DEBOOTSTRAP = ("debian", "ubuntu")
 _TOLD_AT_MOST = 20
+_THRESHOLD = 95.0  # per cent
 
 
 def rehearse(session: Session, options: Namespace, source: Kept, request: Request, position: int) -> int:
@@ -36,6 +37,7 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
 
     started = time.monotonic()
     base = os.path.abspath(options.base) if options.base else None
+    threshold = _THRESHOLD if options.threshold is None else options.threshold
     system = facts.parse(stored_facts(source, position)).os
     suite = system.get("codename", "") if system.get("id") in _DEBOOTSTRAP else ""
     state.make(session.state_path)
@@ -50,9 +52,9 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
     assert done is not None  # nobody was asked
     session.report.finish()
     told, seconds = score(done), time.monotonic() - started
-    code = 4 if told.percent < options.threshold else 0
+    code = 4 if told.percent < threshold else 0
     if session.as_json:
-        print_object(_object(done, told, seconds, options.threshold), ok=code == 0)
+        print_object(_object(done, told, seconds, threshold), ok=code == 0)
     else:
         _print(done, told, seconds)
     return code

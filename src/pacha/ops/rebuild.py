@@ -35,6 +35,7 @@ from pacha.ops.rebuild_line import continue_line, has, takes_history
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     BEFORE,
+    Desired,
     Draft,
     Request,
     desire,
@@ -78,13 +79,15 @@ def rebuild(
     dry_run: bool,
     show: Callable[[Draft], None],
     ask: Callable[[], bool] | None,
+    settle: Callable[[Desired], None] = lambda _desired: None,
     rehearsal: bool = False,
 ) -> Rebuilt | None:
     """Make this machine, below the host's root, what `request.name` was by the `source`'s history.
 
     A `rehearsal` is in a throwaway root. `show` sees the plan before it is done; where `ask` (None: nobody is
-    asked) says no, None is returned. Raise Refused where accounts clash or this is no such system, HookFailed
-    where a hook said no.
+    asked) says no, None is returned. `settle` has the configuration say whose history this machine goes on
+    with, and what is watched, before anything is written: whatever records meanwhile does it right. Raise
+    Refused where accounts clash or this is no such system, HookFailed where a hook said no.
     """
     started = time.monotonic()
     if source.name != request.name:
@@ -102,16 +105,14 @@ def rebuild(
             seen = (plan.packages, plan.people, plan.files.steps)
             if seen != shown:
                 show(plan)
-            if work.is_unfinished and not dry_run:
-                host.report.note("the one that was interrupted goes on")
-            if dry_run or (plan.is_empty and not work.is_unfinished and not work.owes_owners):
+            if dry_run or plan.is_empty:
                 return Rebuilt(
                     plan, request.name, None, None, [], plan.deviations, plan.refused, [],
                     time.monotonic() - started,
                 )  # fmt: skip
             if ask is None or seen == shown:
                 with on_failure(host, "rebuild"):
-                    return work.run(plan, started)
+                    return work.run(plan, settle, started)
         if not ask():
             return None
         shown = seen
@@ -163,26 +164,35 @@ class _Rebuild:
         return Rules(then.watches, then.ignores, then.size, excluded, [*then.own, *own.own])
 
     @property
-    def owes_owners(self) -> bool:
+    def _owes_owners(self) -> bool:
         """Whether files wait for the numbers that their owners got."""
         return "owners" in self._progress
 
     def draft(self) -> Draft:
         """The plan, nothing being changed."""
         plan = draft(self._host, self._source, self._desired, self._request)
-        return plan._replace(takes_history=takes_history(self._host, self._source, self._request))
+        takes = takes_history(self._host, self._source, self._request)
+        return plan._replace(takes_history=takes, goes_on=self.is_unfinished or self._owes_owners)
 
     # -- the phases --------------------------------------------------------------------------------
 
-    def run(self, plan: Draft, started: float) -> Rebuilt:
+    def run(self, plan: Draft, settle: Callable[[Desired], None], started: float) -> Rebuilt:
         """Do what is not done yet."""
         host, target = self._host, self._desired.target
+        in_force = host.config, host.rules, host.secrets
+        settle(self._desired)
+        host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
         continue_line(host, self._source, self._request, self._desired)
         self._save()
-        if "before" not in self._progress:  # once: what an interrupted one has done is no state of before
+        done = self._progress["done"]
+        is_changed = "files" in done and len(plan.refused) < len(plan.files.steps)
+        if is_changed:  # by somebody, since they were there: that is kept, too
+            done.remove("files")
+        # Else once: what an interrupted one has done is no state of before.
+        if "before" not in self._progress or is_changed:
             told = f"before rebuild of {self._request.name} to {target.id}"
             had = record(host, self._desired.scope, cause=BEFORE, message=told, unpaced=None).revision
-            self._progress["before"] = had
+            self._progress["before"] = self._progress.get("before") or had
             self._save()
         before = self._progress["before"]
         checks = ["check"] if self._rehearsal else []  # does it work, as it is now?

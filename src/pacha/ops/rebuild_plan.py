@@ -82,6 +82,7 @@ class Draft(NamedTuple):
     files: Planned
     words: list[str]
     takes_history: bool = False  # this machine is to go on with a line that it does not have
+    goes_on: bool = False  # with what was interrupted
 
     @property
     def refused(self) -> list[Step]:
@@ -92,7 +93,8 @@ class Draft(NamedTuple):
     def is_empty(self) -> bool:
         """Whether everything is as it was, as far as it can be."""
         is_done = len(self.refused) == len(self.files.steps)
-        return is_done and not (self.packages or self.people.accounts or self.takes_history)
+        more = self.packages or self.people.accounts or self.takes_history or self.goes_on
+        return is_done and not more
 
 
 def target_of(source: Past, to: str | None) -> Revision:
