@@ -22,7 +22,7 @@ def no_receiver_stays(tmp_path: Path) -> Iterator[None]:
 
 
 def receivers(place: Path) -> list[int]:
-    """Those of hosts below `place`, with the forks that are at work."""
+    """Those of hosts below `place`, with the forks that are at work or record."""
     return [pid for pid, words in _receiving(place).items() if b"--ready" in words]
 
 
@@ -38,15 +38,20 @@ def _receiving(place: Path) -> dict[int, list[bytes]]:
 
 
 def first(place: Path) -> int:
-    """The one that is ready, once it has recorded what was pushed."""
+    """The one that is ready; what was pushed may not be recorded yet."""
 
     def alone() -> int | None:
-        here = receivers(place)
-        return here[0] if len(here) == 1 and is_listening(here[0]) else None
+        here = listeners(place)
+        return here[0] if len(here) == 1 else None
 
     found = until(alone)
     assert found is not None
     return found
+
+
+def listeners(place: Path) -> list[int]:
+    """Those that wait for a push or are at one; who records has no socket."""
+    return [pid for pid in receivers(place) if is_listening(pid)]
 
 
 def is_listening(pid: int) -> bool:
@@ -58,7 +63,7 @@ def is_listening(pid: int) -> bool:
 
 def workers(place: Path) -> list[int]:
     """The forks at work for the receivers below `place`."""
-    here = set(receivers(place))
+    here = set(listeners(place))
     return [child for pid in here for child in children(pid) if child in here]
 
 
@@ -70,7 +75,7 @@ def end(place: Path) -> None:
         here = _receiving(place)
         for pid, words in here.items():
             # Who records is idle, and may get no time to end by itself.
-            is_listener = b"--ready" in words and pid not in forks
+            is_listener = pid not in forks and is_listening(pid)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM if is_listener else signal.SIGKILL)
         return not here

@@ -20,7 +20,8 @@ from pacha.core.errors import Busy, PachaError
 if TYPE_CHECKING:
     from argparse import Namespace
 
-_PAUSE = 1.0  # seconds until anything is done: the push shall have all of the machine until its end
+_PAUSE = 1.0  # seconds until one is ready: the push shall have all of the machine until its end
+_REST = 4.0  # more until it is recorded: of many hosts on one machine the last have answered, too
 _NS = 1_000_000_000
 # What a push imports; what these import themselves need not be named.
 MODULES = (
@@ -38,16 +39,14 @@ def leave_behind(session: Session, is_to_record: bool) -> None:
     if fork.is_one:
         if is_to_record:
             fork.afterwards.append(lambda: _record_later(session.options))
-    elif is_to_record or session.config.push_ready_ns:
-        words = [
-            *(["--record"] if is_to_record else []),
-            *(["--ready"] if session.config.push_ready_ns else []),
-        ]
-        session.detach(["receive", *words], _PAUSE)
+    elif session.config.push_ready_ns:
+        session.detach(["receive", *(["--record"] if is_to_record else []), "--ready"], _PAUSE)
+    elif is_to_record:
+        session.detach(["receive", "--record"], _PAUSE + _REST)
 
 
 def _record_later(options: Namespace) -> None:
-    time.sleep(_PAUSE)
+    time.sleep(_PAUSE + _REST)
     anew = Session(options, "receive")
     record(anew)
     anew.close()
@@ -60,6 +59,7 @@ def stay_ready(session: Session, is_to_record: bool) -> int:
     from pacha.cli.quick import receiver_socket
 
     if is_to_record and os.fork() == 0:
+        time.sleep(_REST)
         os._exit(record(session))
     for name in MODULES:
         importlib.import_module(name)
