@@ -190,13 +190,15 @@ def test_accounts_keep_their_numbers_and_what_they_own(tmp_path: Path) -> None:
 
 def test_a_clash_is_told_before_anything_is_written(tmp_path: Path) -> None:
     web1, fresh = Machine(tmp_path / "web1", "web1"), Machine(tmp_path / "fresh", None)
-    web1.accounts(users={"deploy": 1000})
+    web1.accounts(users={"deploy": 1000, "shop": 1001})
     web1.pacha.ok("watch", "/etc")
-    fresh.accounts(users={"admin": 1000})
+    fresh.accounts(users={"admin": 1000, "guest": 1001})
     save_twin(fresh.root, tmp_path / "twin")
     result = fresh.rebuild(web1.pacha.store)
     assert (result.code, result.json["error"]["kind"]) == (1, "refused")
-    assert "user number 1000 is deploy's in the history, and admin's here" in result.json["error"]["message"]
+    told = result.json["error"]["message"]
+    assert "user number 1000 is deploy's in the history, and admin's here" in told
+    assert "user number 1001 is shop's in the history, and guest's here" in told
     assert compare(tmp_path / "twin", fresh.root) == []
     assert not fresh.pacha.store.exists()
 

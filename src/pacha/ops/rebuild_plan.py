@@ -43,6 +43,7 @@ from pacha.ops.tip import lines_at, text_at
 PARTS = ("packages", "users", "files", "hooks")
 MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
 BEFORE = "before-rebuild"
+_NAMED_AT_MOST = 10  # of accounts that clash
 
 
 class Request(NamedTuple):
@@ -203,7 +204,8 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
         steps, deviations = plan_packages(host, desired.facts)
     people = plan_people(host, source, desired) if request.wants("users") else NOBODY
     if people.clashes:
-        raise Refused(_clash(people), hint="take that account away first, or --skip users")
+        hint = "take away those accounts of this machine first, or --skip users"
+        raise Refused(_clash(people), hint=hint)
     words += [f"{kind} {name} is not in the history, and will not be any more" for kind, name in people.gone]
     if any(accounts.moves(people, kind) for kind in accounts.KINDS):
         words.append(
@@ -221,11 +223,12 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
 
 
 def _clash(people: People) -> str:
-    first = people.clashes[0]
-    words = (
-        f"{first.kind} number {first.number} is {first.wanted}'s in the history, and {first.present}'s here"
-    )
-    return words + (f" ({len(people.clashes) - 1} more such)" if len(people.clashes) > 1 else "")
+    words = [
+        f"{one.kind} number {one.number} is {one.wanted}'s in the history, and {one.present}'s here"
+        for one in people.clashes[:_NAMED_AT_MOST]
+    ]
+    more = len(people.clashes) - len(words)
+    return "; ".join(words) + (f" ({more} more such)" if more else "")
 
 
 def _other_system(host: Host, desired: Desired) -> list[str]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pacha.ui.text import content_line, printable
+from pacha.ui.text import clip, content_line, printable, terminal_width
+
+if TYPE_CHECKING:
+    from pacha.ui.live import Live
 
 _PATIENCE = 0.4  # seconds of work before a bar is worth its flicker
 
@@ -27,6 +30,7 @@ class Report:
         self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
         self._started = time.monotonic()
         self._bar: Any = None
+        self._passing: Live | None = None
         self._tasks: dict[str, Any] = {}
 
     def tell_events(self) -> None:
@@ -60,12 +64,22 @@ class Report:
             sys.stderr.flush()
 
     def tool_output(self, line: bytes) -> None:
-        """A line that a package manager printed, for who wants it."""
+        """A line that a package manager printed: for who wants it all of them, on a terminal the last."""
         if self._verbose and self._tells_events:
             self._event({"event": "output", "line": line.decode("utf-8", "replace")})
         elif self._verbose and not self._as_json:
             sys.stderr.write(f"  {content_line(line)}\n")
             sys.stderr.flush()
+        elif self._bar_wanted:
+            self._show_passing(content_line(line))
+
+    def _show_passing(self, line: str) -> None:
+        if self._passing is None:
+            from pacha.ui.live import Live
+
+            self._passing = Live(sys.stderr)
+        shown = clip("  " + line.expandtabs(), terminal_width(sys.stderr))
+        self._passing.draw(lambda: [shown])
 
     def _event(self, values: dict[str, Any]) -> None:
         import json
@@ -87,7 +101,10 @@ class Report:
         self._bar.update(self._tasks[what], completed=done, total=total)
 
     def finish(self) -> None:
-        """Take the bar away."""
+        """Take away what does not stay: the bar, or a tool's last line."""
+        if self._passing is not None:
+            self._passing.clear()
+            self._passing = None
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
