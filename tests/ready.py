@@ -73,7 +73,7 @@ def end(place: Path) -> None:
     def ended() -> bool:
         forks = workers(place)
         here = _receiving(place)
-        for pid, words in here.items():
+        for pid in here:
             # Who records is idle, and may get no time to end by itself.
             is_listener = pid not in forks and is_listening(pid)
             with suppress(ProcessLookupError):

@@ -14,7 +14,7 @@ CLASSES = [
 
 def test_kinds_are_distinct_but_for_the_base() -> None:
     kinds = [cls.kind for cls in CLASSES if cls is not PachaError]
-    assert len(kinds) == len(set(kinds)) == 15
+    assert len(kinds) == len(set(kinds)) == 16
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -8,9 +8,10 @@ each plan, `<state>/journal/<id>/`:
               both entries as metadata lines
     state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied.
               What is known only then stands beside it
+    timer     locked by the process that waits for the deadline
 
-`deadline_ns` is set where the outcome is to be undone unless it is confirmed in time. It must not touch a
-live file, nor know what a step means.
+`deadline_ns`, in the plan or, if that has it, in the state, is set where the outcome is undone unless it
+is confirmed in time. It must not touch a live file, nor know what a step means.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from contextlib import suppress
 from typing import Any
 
 from pacha.adapters import disk
+from pacha.adapters.lock import is_held, open_lock, try_lock
 from pacha.core.entry import parse_entry, render_entry
 from pacha.core.names import escape_all, unescape
 from pacha.core.tracked import Blob, Recorded
+
+APPLIED = "applied"
 
 
 class Journal:
@@ -34,7 +38,6 @@ class Journal:
         self._folder = folder
         self._images = -1
         self.header: dict[str, Any] = {}
-        self.is_applied = False
         self.outcome: dict[str, Any] = {}
         self.steps: list[Recorded] = []
 
@@ -46,7 +49,13 @@ class Journal:
     @property
     def deadline_ns(self) -> int | None:
         """When it is to be undone unless it was confirmed; None where nothing waits for that."""
-        return self.header.get("deadline_ns")
+        deadline: int | None = self.outcome.get("deadline_ns", self.header.get("deadline_ns"))
+        return deadline
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether everything was done."""
+        return self.outcome.get("state") == APPLIED
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -76,9 +85,12 @@ class Journal:
         """Everything was done. Unless it is `durably` so, or waits to be confirmed, this may be lost in a
         power cut: the operation counts as interrupted then.
         """
-        self.is_applied = True
-        self.outcome = {"state": "applied", **(outcome or {})}
-        self._write("state", json.dumps(self.outcome), durably=durably or self.deadline_ns is not None)
+        self.mark(APPLIED, outcome, durably=durably or self.header.get("deadline_ns") is not None)
+
+    def mark(self, state: str, outcome: Mapping[str, Any] | None = None, *, durably: bool = False) -> None:
+        """Write down how far it is, with what is to be known of that."""
+        self.outcome = {**(outcome or {}), "state": state}
+        self._write("state", json.dumps(self.outcome), durably=durably)
 
     def discard(self) -> None:
         """It is settled: remove it. The plan goes first: half a journal must not be taken for a whole one."""
@@ -97,6 +109,25 @@ class Journal:
     def _write(self, name: str, text: str, *, durably: bool) -> None:
         disk.replace(os.path.join(self._folder, name), text.encode(), durable=durably)
 
+    # -- waiting -----------------------------------------------------------------------------------
+
+    def begin_timer(self) -> bool:
+        """Be who waits for the deadline, until this process ends; False where another is."""
+        try:
+            descriptor = open_lock(self._timer)
+        except OSError:  # it was settled just now
+            return False
+        return try_lock(descriptor)
+
+    @property
+    def has_timer(self) -> bool:
+        """Whether somebody waits for the deadline."""
+        return is_held(self._timer)
+
+    @property
+    def _timer(self) -> str:
+        return os.path.join(self._folder, "timer")
+
     # -- reading -----------------------------------------------------------------------------------
 
     def get(self, blob: Blob) -> bytes:
@@ -109,7 +140,6 @@ class Journal:
         """Read it from the disk; False where it never was complete, so that no live file was touched."""
         try:
             self.outcome = self._read_outcome()
-            self.is_applied = self.outcome.get("state") == "applied"
             with open(os.path.join(self._folder, "plan"), encoding="utf-8") as handle:
                 self.header, *steps = [json.loads(line) for line in handle]
         except (FileNotFoundError, ValueError):
@@ -135,6 +165,13 @@ class Journals:
         """A journal that is not on the disk yet."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         return Journal(os.path.join(self._folder, identity))
+
+    def find(self, identity: str) -> Journal | None:
+        """The complete journal of that name."""
+        if identity != os.path.basename(identity) or identity in ("", ".", ".."):
+            return None
+        journal = Journal(os.path.join(self._folder, identity))
+        return journal if journal.load() else None
 
     def any(self) -> bool:
         """Whether there is any, complete or not: one look at a folder."""

@@ -14,13 +14,13 @@ from pacha.ui.result import print_object
 def add_arguments(parser: ArgumentParser) -> None:
     """The verb's own arguments; `--expire` is for the timer that a --confirm operation starts."""
     parser.add_argument("id", metavar="ID", help="as the operation printed it, and pacha status lists it")
-    parser.add_argument("--expire", metavar="NS", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--expire", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Settle it and print."""
     if options.expire:
-        expire(session.host, options.id, options.expire, time.sleep)
+        expire(session.host, options.id, time.sleep, time.monotonic)
         return 0
     header = confirm(session.host, options.id)
     if session.as_json:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pacha.cli.ready import leave_behind, record, stay_ready
 from pacha.cli.session import Session
 from pacha.core.errors import Interrupted, PachaError
-from pacha.core.parcel import Parcel
+from pacha.core.parcel import Confirmation, Parcel
 from pacha.core.parcel_contents import unpack
-from pacha.core.parcel_line import LINE_AT_MOST, parse
+from pacha.core.parcel_line import LINE_AT_MOST, parse_any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -94,14 +94,18 @@ def run(session: Session, options: Namespace) -> int:
     session.report = answer  # type: ignore[assignment]
     outcome: dict[str, Any] = {}
     error: PachaError | None = None
-    is_to_record = False
+    is_to_record, is_dry_run = False, False
     try:
         answer.phase("verify")
         stream = cast("BufferedReader", sys.stdin.buffer)
         signal.alarm(_SILENCE)
-        parcel = parse(stream.readline(LINE_AT_MOST + 1))
-        outcome["deployment"] = parcel.deployment.name
-        is_to_record = _receive(session, parcel, _patiently(stream.read1), outcome)
+        asked = parse_any(stream.readline(LINE_AT_MOST + 1))
+        if isinstance(asked, Confirmation):
+            is_to_record = _confirm(session, asked, outcome)
+        else:
+            outcome["deployment"] = asked.deployment.name
+            is_to_record = _receive(session, asked, _patiently(stream.read1), outcome)
+            is_dry_run = asked.wishes.dry_run
     except PachaError as problem:
         error = problem
     except OSError as problem:
@@ -112,7 +116,7 @@ def run(session: Session, options: Namespace) -> int:
     if error is not None:
         outcome["error"] = {"kind": error.kind, "message": str(error), "hint": error.hint}
     answer.say({**outcome, "phase": "done", "version": _FORMAT, "ok": error is None, "exit": code})
-    if error is None and not parcel.wishes.dry_run:
+    if error is None and not is_dry_run:
         leave_behind(session, is_to_record)
     return code
 
@@ -137,7 +141,16 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
         raise
     finally:
         outcome.update(_outcome(work))
-    return work.is_applied and not (work.is_watched and session.has_agent)
+    return work.is_applied and not work.confirm and not (work.is_watched and session.has_agent)
+
+
+def _confirm(session: Session, asked: Confirmation, outcome: dict[str, Any]) -> bool:
+    """Keep what was pushed before; whether a process of ours is to record it: an agent does at leisure."""
+    from pacha.ops.confirm import confirm_push
+
+    outcome["host"] = session.host.name
+    outcome["kept"] = confirm_push(session.host, asked.ticket)
+    return True
 
 
 def _patiently(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -167,6 +180,7 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         ],
         "diffs": work.diffs,
         "reverted": work.is_reverted,
+        "confirm": work.confirm or None,
         "seconds": round(work.seconds, 3),
     }
 

@@ -3,8 +3,8 @@
 Written by `pacha receive`, and read by the next, which must not silently overwrite what somebody has changed
 since; later by whatever tells drift. It must not look at any file.
 
-The text is JSON lines: first `{deployment, revision, by, time_ns, digest}`, then one path a line with its
-entry as a metadata line, or null where the deployment has it absent.
+The text is JSON lines: first `{deployment, revision, by, time_ns, digest, ticket}`, then one path a line
+with its entry as a metadata line, or null where the deployment has it absent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pacha.core.names import escape_all, unescape
 
 
 class Deployed(NamedTuple):
-    """One deployment as it was made live; `digest` tells whether the next is another."""
+    """One deployment as it was made live; `digest` tells whether the next is another, `ticket` which push it
+    was, where it had to be confirmed.
+    """
 
     deployment: str
     revision: str
@@ -26,6 +28,7 @@ class Deployed(NamedTuple):
     time_ns: int
     digest: str
     entries: Mapping[bytes, Entry | None]
+    ticket: str = ""
 
 
 def facet(entry: Entry | None) -> Entry | None:

@@ -16,6 +16,7 @@ PachaError is a bug and may show a traceback.
     ├── HookFailed       hook        1   a hook stopped the operation
     ├── Refused          refused     1   admission, a server or a person said no
     ├── Edited           changed     1   what was deployed has been changed by somebody since
+    ├── Undone           undone      1   what was to be confirmed is not there any more
     ├── Unavailable      unavailable 1   what the kernel or a file system cannot do here
     ├── Closed           encrypted   1   a content that no key at hand opens
     ├── Unreachable      unreachable 1   a server that does not answer, or not now
@@ -83,6 +84,10 @@ class Refused(PachaError):
 
 class Edited(PachaError):
     kind = "changed"
+
+
+class Undone(PachaError):
+    kind = "undone"
 
 
 class Unavailable(PachaError):

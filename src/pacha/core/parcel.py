@@ -14,6 +14,10 @@ the other; all of them together are one zlib stream where `packing` says so.
 
 Paths and the targets of links are bytes: printable ASCII stands for itself, `%` and all else is
 percent-escaped.
+
+A push that is to be confirmed is followed by a second stream, over another connection, of one line:
+
+    {"format": 1, "confirm": "0123456789abcdef"}
 """
 
 from __future__ import annotations
@@ -79,12 +83,16 @@ class Deployment(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """What is asked this time; `by` is who pushes, in words for the history."""
+    """What is asked this time; `by` is who pushes, in words for the history. With `confirm_ns` it is undone
+    after that time, unless who has the `ticket` connects once more and says that it stays.
+    """
 
     by: str = ""
     dry_run: bool = False
     force: bool = False
     diff: bool = False
+    confirm_ns: int = 0
+    ticket: str = ""
 
 
 class Parcel(NamedTuple):
@@ -93,6 +101,17 @@ class Parcel(NamedTuple):
     deployment: Deployment
     wishes: Wishes = Wishes()
     packing: str = PLAIN
+
+
+class Confirmation(NamedTuple):
+    """What came with this ticket stays."""
+
+    ticket: str
+
+
+def render_confirmation(confirmation: Confirmation) -> bytes:
+    """Its whole stream."""
+    return _dumped({"format": FORMAT, "confirm": confirmation.ticket}) + b"\n"
 
 
 def render(parcel: Parcel) -> bytes:

@@ -21,6 +21,7 @@ from pacha.core.parcel import (
     MOMENTS,
     PLAIN,
     ZLIB,
+    Confirmation,
     Deployment,
     Item,
     Parcel,
@@ -46,11 +47,28 @@ _PACKAGE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z+._:@-]{0,127}")
 _UNIT = re.compile(r"[0-9A-Za-z_][0-9A-Za-z:_.@\\-]{0,254}")
 _ACCOUNT = re.compile(r"[^\x00-\x20\x7f:/,]{0,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TICKET = re.compile(r"[0-9a-f]{16}")
+_LONGEST_WAIT_NS = 24 * 3600 * 10**9
 _OF_THE_KERNEL = (b"/proc", b"/sys", b"/dev")
 
 
+def parse_any(line: bytes) -> Parcel | Confirmation:
+    """What begins with this line, every rule checked; raise Refused with what is wrong."""
+    values = _first(line)
+    if "confirm" not in values.given:
+        return _parse_parcel(values)
+    confirmation = Confirmation(values.matching("confirm", _TICKET))
+    values.end()
+    return confirmation
+
+
 def parse(line: bytes) -> Parcel:
-    """The parcel of a line, every rule checked; raise Refused with what is wrong."""
+    """The parcel of a line; raise Refused with what is wrong."""
+    return _parse_parcel(_first(line))
+
+
+def _first(line: bytes) -> _Values:
+    """Its object, of a format that is known."""
     if len(line) > LINE_AT_MOST:
         raise refusal(f"its first line is longer than {LINE_AT_MOST:,} bytes")
     if not line.endswith(b"\n"):
@@ -64,13 +82,27 @@ def parse(line: bytes) -> Parcel:
             f"the deployment comes in format {values.given['format']}, and this host takes {FORMAT}",
             hint="the same version of Pacha on both machines",
         )
+    return values
+
+
+def _parse_parcel(values: _Values) -> Parcel:
     deployment = _parse_deployment(values.inner("deployment"))
-    push = values.inner("push")
-    wishes = Wishes(push.text("by"), *(push.take(name, bool) for name in ("dry_run", "force", "diff")))
-    push.end()
+    wishes = _parse_wishes(values.inner("push"))
     packing = values.one_of("packing", (PLAIN, ZLIB))
     values.end()
     return Parcel(deployment, wishes, packing)
+
+
+def _parse_wishes(values: _Values) -> Wishes:
+    by = values.text("by")
+    dry_run, force, diff = (values.take(name, bool) for name in ("dry_run", "force", "diff"))
+    confirm_ns, ticket = values.take("confirm_ns", int), values.take("ticket", str)
+    if not 0 <= confirm_ns <= _LONGEST_WAIT_NS:
+        raise refusal("it is to be confirmed within a day")
+    if (confirm_ns or ticket) and not (confirm_ns and _TICKET.fullmatch(ticket)):
+        raise refusal("what is to be confirmed has a time and a ticket")
+    values.end()
+    return Wishes(by, dry_run, force, diff, confirm_ns, ticket)
 
 
 def _parse_deployment(values: _Values) -> Deployment:

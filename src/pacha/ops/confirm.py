@@ -1,34 +1,43 @@
 """Confirm or undo: settle an operation that is kept only when somebody says so.
 
-Called by the verb `confirm`, by the detached timer (`confirm --expire`), by `heal` when a deadline has passed
-while nothing of Pacha ran, and by operations whose last hook failed. Undo goes by the images in the journal,
-so that it works whatever has become of the store.
+Called by the verb `confirm`, by `receive` for who has pushed, by the detached timer (`confirm --expire`), and
+by `status`. Undo goes by the images in the journal, so that it works whatever has become of the store, and
+whatever else is gone: `heal` does it, too, when a deadline has passed while nothing of Pacha ran.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from pacha.core.entry import render_entry
-from pacha.core.errors import Busy, NotFound
-from pacha.core.names import outermost
-from pacha.core.plan import Step
-from pacha.core.quantities import time_name
-from pacha.core.shown import shown as show_path
-from pacha.ops.capture import record
-from pacha.ops.host import Host
-from pacha.ops.ports import Journal
-from pacha.ops.restore import live_state, perform, plan
-from pacha.ops.tip import tip_of
+from pacha.core.errors import Busy, NotFound, PachaError, Undone
+from pacha.ops.heal import (
+    deployed_by,
+    heal,
+    is_open,
+    keep_record,
+    remove_temporaries,
+    settle_live,
+)
+
+if TYPE_CHECKING:
+    from pacha.ops.host import Host
+    from pacha.ops.ports import Journal
+
+_TICK = 0.5  # seconds between two looks of the timer
+_LONGEST_PAUSE = 60.0  # … where the undoing fails
+_TOO_LATE = "nobody confirmed it in time"
 
 
 def waiting(host: Host) -> list[dict[str, Any]]:
-    """`{id, verb, target, deadline_ns}` of each operation that waits to be confirmed."""
+    """`{id, verb, host, target, deadline_ns}` of each operation that waits to be confirmed."""
     if not host.journals.any():
         return []
     return [
-        journal.header
+        {
+            **{key: journal.header[key] for key in ("id", "verb", "host", "target")},
+            "deadline_ns": journal.deadline_ns,
+        }
         for journal, complete in host.journals.all()
         if complete and journal.deadline_ns is not None
     ]
@@ -36,73 +45,84 @@ def waiting(host: Host) -> list[dict[str, Any]]:
 
 def confirm(host: Host, identity: str) -> dict[str, Any]:
     """Keep what the operation did; its header. Raise NotFound where nothing of that name waits."""
-    from pacha.ops.heal import heal, remove_temporaries
-
     with host.lock:
         heal(host)
-        for journal, complete in host.journals.all():
-            if complete and journal.id == identity and journal.deadline_ns is not None:
-                remove_temporaries(host, journal)
-                journal.discard()
-                return journal.header
+        journal = host.journals.find(identity)
+        if journal is not None and journal.is_applied and journal.deadline_ns is not None:
+            _keep(host, journal)
+            heal(host)
+            return journal.header
     raise NotFound(
         f"nothing waits for confirmation under {identity}", hint="it was confirmed or undone: see pacha log"
     )
 
 
-def expire(host: Host, identity: str, deadline_ns: int, sleep: Callable[[float], None]) -> None:
-    """What the detached timer does: wait for the deadline, then let `heal` undo what nobody confirmed.
+def confirm_push(host: Host, ticket: str) -> str:
+    """Keep what was pushed with that ticket; what it was. Raise Undone where it is not there any more.
 
-    It starts before the plan is journalled, and ends early once it has seen the journal come and go.
+    It is asked again where an answer was lost: what is kept already stays so.
     """
-    from pacha.ops.heal import heal
+    with host.live_lock:
+        for journal, complete in list(host.journals.all()):
+            if not complete or journal.header.get("ticket") != ticket:
+                continue
+            if not settle_live(host, journal):
+                return str(journal.header["target"])
+            if journal.is_applied and is_open(journal):
+                _keep(host, journal)
+                return str(journal.header["target"])
+        for record in host.deployments.all():
+            if record.ticket == ticket:
+                return record.deployment
+    raise Undone("it was undone on the host", hint="pacha log there tells why, where the paths are watched")
 
-    seen = False
-    while (left := deadline_ns - host.now_ns()) > 0:
-        is_waiting = any(operation["id"] == identity for operation in waiting(host))
-        if seen and not is_waiting:
-            return
-        seen = seen or is_waiting
-        sleep(min(1.0, left / 1e9))
-    while any(operation["id"] == identity for operation in waiting(host)):
-        try:
-            heal(host)
-        except Busy:
-            sleep(1.0)
 
-
-def undo(host: Host, journal: Journal, why: str) -> None:
-    """Put everything the journal's plan changed back as it was, capture it, and remove the journal."""
-    from pacha.ops.heal import finish
-
-    with host.lock:
-        tip_of(host)
-        scope = outermost([step.path for step in journal.steps])
-        record(
-            host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None
-        )
-        live, difference = live_state(host, scope)
-        touched = {step.path for step in journal.steps}
-        before = {step.path: render_entry(step.before) for step in journal.steps if step.before is not None}
-        present = {path: line for path, line in live.items() if path in touched}
-        planned = plan(host, present, before, difference, lambda path, _entry: path in touched)
-        images = {step.path: step.before_data for step in journal.steps}
-
-        def contents(steps: Sequence[Step]) -> Iterator[bytes | None]:
-            for step in steps:
-                blob = images.get(step.path)
-                yield journal.get(blob) if blob is not None else None
-
-        if planned.steps:
-            again = host.journals.new(time_name(host.now_ns()) + "u")
-            header = {**journal.header, "id": again.id, "verb": "undo"}
-            results = perform(host, again, planned, header, contents)
-            for result in results:
-                if not result.ok:
-                    shown = show_path(result.step.path)
-                    host.report.note(f"could not be undone: {shown}: {result.reason}")
-            finish(host, again, results)
+def _keep(host: Host, journal: Journal) -> None:
+    if journal.header.get("is_whole"):
+        journal.mark_applied({**journal.outcome, "deadline_ns": None}, durably=True)
+        keep_record(host, deployed_by(journal))
+    elif remove_temporaries(host, journal):
         journal.discard()
-        message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
-        record(host, scope, cause="undo", message=message, unpaced=None)
-        host.report.note(message)
+
+
+def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+    """What the detached timer does: undo what is interrupted, or what nobody has confirmed by its deadline.
+
+    It ends when that has been kept or undone. The time is measured by `clock`, which nobody sets; the date
+    counts only for who looks after a restart of the machine.
+    """
+    has_begun, pause = False, _TICK
+    deadline_ns, end = 0, 0.0
+    while (journal := host.journals.find(identity)) is not None:
+        if journal.deadline_ns is None or not (has_begun or journal.begin_timer()):
+            return
+        has_begun = True
+        if journal.deadline_ns != deadline_ns:
+            deadline_ns = journal.deadline_ns
+            end = clock() + (deadline_ns - host.now_ns()) / 1e9
+        if not journal.is_applied or clock() >= end:
+            pause = _TICK if _settled(host, identity, clock() >= end) else min(2 * pause, _LONGEST_PAUSE)
+        sleep(pause)
+
+
+def _settled(host: Host, identity: str, is_late: bool) -> bool:
+    """Undo it, if it is not at work; whether nothing was in the way."""
+    try:
+        with host.live_lock.briefly():
+            journal = host.journals.find(identity)
+            if journal is not None and journal.header.get("is_whole"):
+                settle_live(host, journal, is_late=is_late)
+        with host.lock.briefly():
+            journal = host.journals.find(identity)
+            is_here = journal is not None and not journal.header.get("is_whole")
+            if journal is not None and is_here and (is_late or not journal.is_applied):
+                from pacha.ops.undo_rollback import undo_rollback
+
+                undo_rollback(host, journal, _TOO_LATE)
+            else:
+                heal(host)
+    except Busy:
+        return True
+    except (PachaError, OSError):  # it is all that is left to undo it: again, and again
+        return False
+    return True

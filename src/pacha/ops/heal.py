@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pacha.core.errors import Busy, NoSpace
+from pacha.core.errors import Busy, NoSpace, Refused
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pacha.ops.apply import Done
     from pacha.ops.host import Host
     from pacha.ops.ports import Journal
+
+
+UNDONE = "undone"  # a journal's state, where others had seen what the push had made
 
 
 def heal(host: Host) -> None:
@@ -53,15 +56,63 @@ def prepare_for_push(host: Host) -> None:
         elif not journal.header.get("is_whole"):
             heal(host)
             return
-        elif journal.is_applied:
+        elif not settle_live(host, journal):
             keep_record(host, deployed_by(journal))
-        else:
-            _settle_whole(host, journal)
+
+
+def refuse_while_waiting(host: Host) -> None:
+    """Raise Refused where an operation waits to be confirmed: to undo it would undo what comes now."""
+    for journal, complete in list(host.journals.all()):
+        if complete and journal.deadline_ns is not None:
+            verb, target = journal.header["verb"], journal.header["target"]
+            raise Refused(
+                f"the {verb} of {target} waits to be confirmed, or to be undone",
+                hint=f"pacha confirm {journal.id}, on the host, or wait; pacha status there tells how long",
+            )
 
 
 def is_pushed(journal: Journal, complete: bool) -> bool:
-    """Whether a journal is that of a push that is done, and waits to be recorded."""
-    return complete and bool(journal.header.get("is_whole")) and journal.is_applied
+    """Whether a journal is that of a push that is done, or undone, and waits to be recorded."""
+    return complete and bool(journal.header.get("is_whole")) and not is_open(journal)
+
+
+def is_open(journal: Journal) -> bool:
+    """Whether it is neither kept nor undone yet: at work, interrupted, or waiting to be confirmed."""
+    return not is_undone(journal) and not (journal.is_applied and journal.deadline_ns is None)
+
+
+def is_undone(journal: Journal) -> bool:
+    """Whether it was put back, and that is not in the history yet."""
+    return bool(journal.outcome.get("state") == UNDONE)
+
+
+def settle_live(host: Host, journal: Journal, *, is_late: bool = False) -> bool:
+    """Under the lock of live files: undo a push that was interrupted, or not confirmed in time, by the date
+    or because it `is_late`; without Mercurial. Whether it is one that is not kept.
+    """
+    if not is_open(journal):
+        return is_undone(journal)
+    if not journal.is_applied:
+        why = "it was interrupted"
+    elif is_late or is_due(host, journal):
+        why = "nobody confirmed it in time"
+    else:
+        return True
+    from pacha.ops.undo import undo_push
+
+    undo_push(host, journal, why)
+    return True
+
+
+def start_timer(host: Host, journal: Journal) -> None:
+    """See to it that a journal with a deadline is undone then, whatever becomes of this process."""
+    if journal.deadline_ns is not None:
+        host.detach(["confirm", "--expire", journal.id])
+
+
+def is_due(host: Host, journal: Journal) -> bool:
+    """Whether it was to be confirmed before now."""
+    return journal.deadline_ns is not None and host.now_ns() >= journal.deadline_ns
 
 
 def deployed_by(journal: Journal) -> Deployed:
@@ -131,17 +182,22 @@ def remove_temporaries(host: Host, journal: Journal) -> bool:
 
 
 def _settle_whole(host: Host, journal: Journal) -> None:
-    """A plan that is done as a whole or not at all: recorded where it was done, else put back."""
-    if journal.is_applied:
+    """A plan that is done as a whole or not at all: recorded where it was done, else put back; what waits to
+    be confirmed goes on waiting, and is recorded as far as captures see it.
+    """
+    settle_live(host, journal)
+    if journal.is_applied or is_undone(journal):
         from pacha.ops.pushed import settle
 
         settle(host, journal)
-        return
-    from pacha.ops.undo import put_back
+    _see_to_timer(host, journal)
 
-    if put_back(host, journal):
-        target = journal.header["target"]
-        host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
+
+def _see_to_timer(host: Host, journal: Journal) -> None:
+    """Whoever waited for the deadline may be gone: the machine was restarted, or memory was short."""
+    is_waiting = journal.is_applied and journal.deadline_ns is not None and not is_due(host, journal)
+    if is_waiting and not journal.has_timer:
+        start_timer(host, journal)
 
 
 def _settle(host: Host, journal: Journal, complete: bool) -> None:
@@ -158,11 +214,12 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
             host.report.note(f"a {verb} to {target} was interrupted: {state}; run it again")
             return
     elif deadline is not None and host.now_ns() < deadline:
+        _see_to_timer(host, journal)
         return
     if deadline is None:
         if remove_temporaries(host, journal):
             journal.discard()
         return
-    from pacha.ops.confirm import undo
+    from pacha.ops.undo_rollback import undo_rollback
 
-    undo(host, journal, "nobody confirmed it in time")
+    undo_rollback(host, journal, "nobody confirmed it in time")

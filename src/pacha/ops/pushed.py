@@ -18,7 +18,15 @@ from pacha.core.names import is_below, outermost, split
 from pacha.core.tracked import Row, Vanished
 from pacha.core.who import Origin
 from pacha.ops.capture import Difference, record
-from pacha.ops.heal import deployed_by, is_kept, is_pushed, keep_record, mend_store
+from pacha.ops.heal import (
+    deployed_by,
+    is_kept,
+    is_open,
+    is_pushed,
+    is_undone,
+    keep_record,
+    mend_store,
+)
 from pacha.ops.look import Look
 from pacha.ops.moments import Ran
 from pacha.ops.scan import Finding
@@ -28,7 +36,8 @@ if TYPE_CHECKING:
     from pacha.ops.host import Host
     from pacha.ops.ports import Journal, Spool
 
-_CAUSE = "push"
+_CAUSE, _UNDO = "push", "undo"
+_IS_RECORDED = "is_recorded"  # in the outcome of a journal that waits
 
 
 class State(NamedTuple):
@@ -42,22 +51,43 @@ class State(NamedTuple):
 def settle(host: Host, journal: Journal) -> None:
     """Record what the applied push of a journal found and made, and remove the journal. Under the lock.
 
-    Where a hook or admission says no, that is told, and the live files are left to the captures to come.
+    What waits to be confirmed stays there; of that, as of what was undone, only what is watched already is
+    recorded, so that no capture is taken for its author. Where a hook or admission says no, that is told, and
+    the live files are left to the captures to come.
     """
     header, outcome = journal.header, journal.outcome
-    deployed = deployed_by(journal)
-    keep_record(host, deployed)
-    watched = _watch(host, journal, deployed)
+    deployed, watched = deployed_by(journal), list[bytes]()
+    if not is_open(journal) and not is_undone(journal):
+        keep_record(host, deployed)
+        watched = _watch(host, journal, deployed)
     hooks = [Ran(**ran) for ran in outcome.get("hooks", ())]
     origin = Origin(header["author"], ())
     target = header["target"]
+    before, after = _before(journal), _after(journal)
+    if outcome.get(_IS_RECORDED):
+        before, after = (
+            [state for state in states if any(is_below(state.path, top) for top in watched)]
+            for states in (before, after)
+        )
     try:
-        _record(host, _before(journal), f"before the push of {target}", origin, ())
-        after = [*_after(journal), *_there_already(host, journal, deployed, watched)]
+        _record(host, before, f"before the push of {target}", origin, ())
+        after += _there_already(host, journal, deployed, watched)
         _record(host, after, f"push of {target}", origin, hooks)
+        if is_undone(journal):
+            _record_undone(host, journal)
     except (HookFailed, Refused) as problem:
         host.report.note(f"the push of {target} is not in the history: {problem}")
-    journal.discard()
+    if not is_open(journal):
+        journal.discard()
+    elif not outcome.get(_IS_RECORDED):
+        journal.mark_applied({**outcome, _IS_RECORDED: True}, durably=True)
+
+
+def _record_undone(host: Host, journal: Journal) -> None:
+    look = Look(host)
+    states = [_now(host, look, step.path) for step in journal.steps]
+    message = f"undone: push of {journal.header['target']}: {journal.outcome['why']}"
+    _record(host, states, message, Origin(host.author, ()), (), cause=_UNDO)
 
 
 def record_pushes(host: Host) -> None:
@@ -68,7 +98,9 @@ def record_pushes(host: Host) -> None:
         mend_store(host)
         for journal, complete in list(host.journals.all()):
             # What is not known to be deployed yet is kept by the next push, which is at work maybe.
-            if is_pushed(journal, complete) and is_kept(host, deployed_by(journal)):
+            if not is_pushed(journal, complete):
+                continue
+            if is_undone(journal) or is_kept(host, deployed_by(journal)):
                 settle(host, journal)
 
 
@@ -141,7 +173,14 @@ def _watch(host: Host, journal: Journal, deployed: Deployed) -> list[bytes]:
     return new
 
 
-def _record(host: Host, states: Sequence[State], message: str, origin: Origin, hooks: Sequence[Ran]) -> None:
+def _record(
+    host: Host,
+    states: Sequence[State],
+    message: str,
+    origin: Origin,
+    hooks: Sequence[Ran],
+    cause: str = _CAUSE,
+) -> None:
     """One revision in which the paths are so; none where they are so already."""
     tip_of(host)
     spool = host.new_spool()
@@ -150,7 +189,7 @@ def _record(host: Host, states: Sequence[State], message: str, origin: Origin, h
         if findings:
             changes = merge((f.path, f.row and f.row.line, f.entry) for f in findings)
             seen = Difference(findings, [], changes, [], [], (), {}, spool)
-            record(host, [], cause=_CAUSE, message=message, origin=origin, earlier_hooks=hooks, seen=seen)
+            record(host, [], cause=cause, message=message, origin=origin, earlier_hooks=hooks, seen=seen)
     finally:
         spool.close()
 

@@ -24,7 +24,7 @@ from pacha.core.plan import Step
 from pacha.core.quantities import time_name
 from pacha.core.shown import shown
 from pacha.ops.apply import Apply, Done
-from pacha.ops.heal import prepare_for_push
+from pacha.ops.heal import prepare_for_push, refuse_while_waiting, start_timer
 from pacha.ops.moments import Ran, run_hooks
 from pacha.ops.receive_plan import Planned, concerned, plan_deployment
 from pacha.ops.told import step_objects
@@ -70,6 +70,7 @@ class Receiving:
         self.preflight = "none"
         self.is_reverted = False
         self.is_applied = False  # something was changed, and is to be recorded
+        self.confirm = ""  # the name under which it waits to be confirmed
         self.diffs: list[dict[str, Any]] = []
 
     @property
@@ -100,6 +101,7 @@ class Receiving:
                 return
             if not self.planned.steps and not missing and self._is_as_deployed():
                 return
+            refuse_while_waiting(self._host)
             self._refuse_others()
             files = {
                 f"{hook.moment}/{hook.name}": self._content(hook.sha256) for hook in self._deployment.hooks
@@ -168,44 +170,70 @@ class Receiving:
         self._enter("live")
         journal = self._host.journals.new(time_name(self._host.now_ns()))
         work = Apply(self._host, journal, self.planned.steps, is_whole=True)
+        deadline = self._deadline_ns()
         try:
-            work.prepare(self._header(journal.id), self._images, None)
+            work.prepare(self._header(journal), self._images, deadline)
             if work.failed is not None:
                 raise _not_done(work.failed, "nothing was changed")
         except BaseException:
             journal.discard()
             raise
+        start_timer(self._host, journal)  # before anything is touched
         try:
             self.results = work.run()
             if work.failed is not None:
                 raise _not_done(work.failed, "everything was put back")
-            self._tend_services()
+            self._tend_services(journal)
             if self.preflight not in ("done", "none"):
                 self._moment("check", "everything was put back")
             self._moment("post-push", "everything was put back")
-            journal.mark_applied({"hooks": [ran._asdict() for ran in self.hooks]}, durably=True)
+            self._mark_applied(journal)
         except BaseException:
             failed_in = self.phase
             self._undo(journal)
             self.phase = failed_in
             raise
         self.is_applied = True
+        if deadline is not None:
+            self.confirm = journal.id
+            return
         with suppress(OSError):  # the journal has it
             self._host.deployments.put(self._record())
 
-    def _header(self, identity: str) -> dict[str, Any]:
-        deployment, by = self._deployment, self._parcel.wishes.by
+    def _deadline_ns(self) -> int | None:
+        """When it is undone unless it was confirmed: as if all were done by now."""
+        wait = self._parcel.wishes.confirm_ns
+        return self._host.now_ns() + wait if wait else None
+
+    def _mark_applied(self, journal: Journal) -> None:
+        hooks = [ran._asdict() for ran in self.hooks]
+        services = [[service.action, service.name] for service in self.services]
+        told = {"hooks": hooks, "services": services, "deadline_ns": self._deadline_ns()}
+        journal.mark_applied(told, durably=True)
+
+    def _header(self, journal: Journal) -> dict[str, Any]:
+        deployment, wishes = self._deployment, self._parcel.wishes
         revision = f" {deployment.revision}" if deployment.revision else ""
         return {
-            "id": identity, "verb": "push", "host": self._host.name, "target": f"{deployment.name}{revision}",
-            "is_whole": True, "author": by or self._host.author, "deployed": render(self._record()).decode(),
+            "id": journal.id, "verb": "push", "host": self._host.name,
+            "target": f"{deployment.name}{revision}", "is_whole": True,
+            "author": wishes.by or self._host.author, "deployed": render(self._record()).decode(),
+            "ticket": wishes.ticket, "on_failure": self._parting_hooks(journal),
         }  # fmt: skip
+
+    def _parting_hooks(self, journal: Journal) -> dict[str, Blob]:
+        """The hooks for a failure, kept for who undoes this when nobody of us is left."""
+        return {
+            f"{hook.moment}/{hook.name}": journal.put(self._content(hook.sha256))
+            for hook in self._deployment.hooks
+            if hook.moment == "on-failure"
+        }
 
     def _record(self) -> Deployed:
         deployment = self._deployment
         return Deployed(
             deployment.name, deployment.revision, self._parcel.wishes.by, self._host.now_ns(), self._digest,
-            self.planned.desired,
+            self.planned.desired, self._parcel.wishes.ticket,
         )  # fmt: skip
 
     def _images(self, steps: Sequence[Step]) -> Iterator[bytes | None]:
@@ -267,8 +295,10 @@ class Receiving:
         if work.failed is not None:
             raise Unavailable(f"{shown(work.failed.step.path)} over the live tree: {work.failed.reason}")
 
-    def _tend_services(self) -> None:
-        """Restart and reload what has to do with a path that changed."""
+    def _tend_services(self, journal: Journal | None = None) -> None:
+        """Restart and reload what has to do with a path that changed; the journal tells it to who undoes
+        this.
+        """
         changed = [step.path for step in self.planned.steps]
         restart = [unit.name for unit in self._deployment.restart if concerned(unit, changed)]
         reload = [unit.name for unit in self._deployment.reload if concerned(unit, changed)]
@@ -277,6 +307,8 @@ class Receiving:
         if not wanted and not self.packages:
             return
         self._enter("services")
+        if journal is not None:
+            journal.mark("serving", {"services": wanted}, durably=self._parcel.wishes.confirm_ns > 0)
         units, line = self._host.units, self._host.report.tool_output
         units.reread(line)
         if self.packages:
@@ -295,18 +327,15 @@ class Receiving:
         """Files and services as they were; what cannot be put back is said, and tried again by the next
         command.
         """
-        from pacha.ops.undo import put_back
+        from pacha.ops.undo import put_back, serve_again
 
         self._enter("undo")
         self.is_reverted = put_back(self._host, journal)
         if self.is_reverted:
             self.results = []
-        units, line = self._host.units, self._host.report.tool_output
-        if self.services:
-            units.reread(line)
-        for service in self.services:
-            if units.run(service.action, service.name, line) != 0:
-                self._host.report.note(f"the service {service.name} could not be {service.action}ed again")
+        serve_again(self._host, [(service.action, service.name) for service in self.services])
+        if self.is_reverted:
+            journal.discard()
         if self.packages:
             self._host.report.note(f"the packages stay: {', '.join(self.packages)}")
 

@@ -19,7 +19,7 @@ from pacha.core.plan import METADATA, REMOVE, Step, build, decide, needs_content
 from pacha.core.revision import Revision
 from pacha.ops.apply import Apply, Done
 from pacha.ops.capture import Difference, look
-from pacha.ops.heal import remove_temporaries
+from pacha.ops.heal import remove_temporaries, start_timer
 from pacha.ops.host import Host, Past
 from pacha.ops.ports import Journal, Spool
 from pacha.ops.scan import live_line
@@ -212,13 +212,14 @@ def perform(
     contents: Contents,
     deadline_ns: int | None = None,
 ) -> list[Done]:
-    """Journal the plan, do it, and mark it applied."""
+    """Journal the plan, do it, and mark it applied; with a deadline it is undone then."""
     work = Apply(host, journal, planned.steps)
     try:
         work.prepare(header, contents, deadline_ns)
     except BaseException:
         journal.discard()
         raise
+    start_timer(host, journal)  # before anything is touched
     try:
         results = work.run()
     except (Interrupted, KeyboardInterrupt) as problem:

@@ -23,7 +23,6 @@ from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
-from pacha.ops.confirm import undo
 from pacha.ops.heal import finish, heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
@@ -40,6 +39,7 @@ from pacha.ops.restore import (
     stored_files,
 )
 from pacha.ops.tip import text_at, tip_of
+from pacha.ops.undo_rollback import undo_rollback
 
 
 class RolledBack(NamedTuple):
@@ -159,14 +159,12 @@ def _do(
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
     journal = host.journals.new(time_name(host.now_ns()))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
-    if deadline is not None:
-        host.detach(["confirm", "--expire", str(deadline), journal.id])
     header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
     contents = partial(stored_contents, host, stored)
     done = perform(host, journal, planned, header, contents, deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)
     if any(result.exit != 0 for result in results):
-        undo(host, journal, f"the hook {results[-1].name} failed")
+        undo_rollback(host, journal, f"the hook {results[-1].name} failed")
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"

@@ -1,9 +1,9 @@
 """Undo by the images of a journal: put live files back as they were before a plan, whatever has become of the
 store.
 
-Called by `ops/receive` where a push fails, and by `ops/heal` where one was cut off. It needs neither index
-nor Mercurial, but where somebody has changed meanwhile what is about to be put back: that goes into the
-history first. It runs no hooks and restarts nothing.
+Called by `ops/receive` where a push fails, and by `ops/heal` where one was cut off, or was not confirmed in
+time. It needs neither index nor Mercurial, but where somebody has changed meanwhile what is about to be put
+back: that goes into the history first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pacha.core.entry import Entry
 from pacha.core.errors import PachaError
 from pacha.core.plan import Step, build
 from pacha.core.shown import shown
+from pacha.core.tracked import Blob
 from pacha.ops.apply import Apply, Done
-from pacha.ops.heal import remove_temporaries
+from pacha.ops.heal import UNDONE, remove_temporaries
 from pacha.ops.look import Look
+from pacha.ops.moments import run_hooks
 
 if TYPE_CHECKING:
     from pacha.core.tracked import Recorded
@@ -27,11 +29,47 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal, Spool
 
 
+def undo_push(host: Host, journal: Journal, why: str) -> bool:
+    """Undo a push that nobody attends to any more: files, services, and then its `on-failure` hooks. Whether
+    all is as it was.
+
+    Under the lock of live files. Killed anywhere, the same again finishes it. Where others have seen what the
+    push made, the journal stays until that is in the history.
+    """
+    was_applied = journal.is_applied
+    if not put_back(host, journal):
+        return False
+    serve_again(host, journal.outcome.get("services", ()))
+    files = {name: journal.get(Blob(*place)) for name, place in journal.header.get("on_failure", {}).items()}
+    told = {"operation": "push", "error": {"kind": "undone", "message": why}}
+    with host.stage(files) as theirs:
+        for hooks in (host.hooks, theirs):
+            run_hooks(host, "on-failure", told, revision=None, hooks=hooks)
+    target = journal.header["target"]
+    if was_applied:
+        host.report.note(f"the push of {target} was undone: {why}")
+        journal.mark(UNDONE, {**journal.outcome, "why": why, "deadline_ns": None}, durably=True)
+    else:
+        host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
+        journal.discard()
+    return True
+
+
+def serve_again(host: Host, services: Sequence[Sequence[str]]) -> None:
+    """Have services that were restarted or reloaded, each `(action, name)`, take what was put back."""
+    units, line = host.units, host.report.tool_output
+    if services:
+        units.reread(line)
+    for action, name in services:
+        if units.run(action, name, line) != 0:
+            host.report.note(f"the service {name} could not be {action}ed again")
+
+
 def put_back(host: Host, journal: Journal) -> bool:
     """Make each path of the journal's plan what it was before; what cannot be is told. Whether all of them
-    are: then the journal goes.
+    are.
 
-    Under the lock. Killed anywhere, the journal is still there, and the same again finishes it.
+    Under the lock of live files. Killed anywhere, the journal is still there, and the same again finishes it.
     """
     remove_temporaries(host, journal)
     look = Look(host)
@@ -57,8 +95,6 @@ def put_back(host: Host, journal: Journal) -> bool:
     left = [done for done in results if not done.ok]
     for done in left:
         host.report.note(f"could not be put back: {shown(done.step.path)}: {done.reason}")
-    if not left:
-        journal.discard()
     return not left
 
 
