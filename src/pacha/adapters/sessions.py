@@ -43,12 +43,16 @@ class Sessions:
         self._running: dict[str, _Session] = {}
         self._sockets = self._make_folder()
 
-    def start(self, destination: str, remote: str, stream: Iterable[bytes]) -> None:
-        """Run a command there, which gets the stream on standard input. Failed where there is no ssh."""
+    def start(
+        self, destination: str, remote: str, stream: Iterable[bytes], *, is_fresh: bool = False
+    ) -> None:
+        """Run a command there, which gets the stream on standard input; with `is_fresh` over a connection of
+        its own. What still runs there is left to itself. Failed where there is no ssh.
+        """
         if before := self._running.pop(destination, None):
             before.hang_up()
             before.process.wait()
-        words = [*self._words(destination), "--", destination, remote]
+        words = [*self._words(destination, is_fresh), "--", destination, remote]
         try:
             process = subprocess.Popen(
                 words,
@@ -93,14 +97,14 @@ class Sessions:
         self._running.clear()
         self._selector.close()
 
-    def _words(self, destination: str) -> list[str]:
+    def _words(self, destination: str, is_fresh: bool) -> list[str]:
         key, pins = ssh_files.files_for(self._state, destination)
         kept = []
-        if self._sockets:
+        if self._sockets and not is_fresh:
             # Two names of one address may mean two keys: they do not share a connection.
             digest = hashlib.sha256(f"{self._ssh}\0{destination}".encode()).hexdigest()[:8]
             kept = kept_words(f"{self._sockets}/{digest}%C")
-        return [*ssh_words(self._ssh, key, pins), *_PLAIN, *kept]
+        return [*ssh_words(self._ssh, key, pins, is_fresh=is_fresh), *_PLAIN, *kept]
 
     def _make_folder(self) -> str:
         """A folder for sockets which nobody else can enter; none where it cannot be made."""

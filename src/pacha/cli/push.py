@@ -21,10 +21,12 @@ from pacha.core.answer import CHANGED, NO_PACHA, Outcome
 from pacha.core.deployment import Rendered
 from pacha.core.destinations import expand
 from pacha.core.errors import Interrupted, Refused, UsageError
-from pacha.core.parcel import Parcel, Wishes, render
+from pacha.core.parcel import Confirmation, Parcel, Wishes, render, render_confirmation
 from pacha.core.parcel_contents import pack
+from pacha.core.parcel_line import LONGEST_WAIT_NS, SHORTEST_WAIT_NS
+from pacha.core.quantities import parse_duration
 from pacha.ops.bootstrap import bootstrap
-from pacha.ops.push import Pace, Push, Pushed, Sessions
+from pacha.ops.push import Confirm, Pace, Push, Pushed, Sessions
 from pacha.ui.result import print_object
 from pacha.ui.text import plural, terminal_width
 
@@ -46,6 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--force",
         action="store_true",
         help="overwrite also what was changed by hand, or is delivered by another deployment",
+    )
+    parser.add_argument(
+        "--confirm",
+        metavar="DURATION",
+        help="hosts undo it after this time, unless they can be reached by a new connection",
     )
     parser.add_argument(
         "--jobs", metavar="N", type=_count, default=_JOBS, help=f"so many hosts at once (default: {_JOBS})"
@@ -99,6 +106,17 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{text!r} is no number of hosts", hint="1 or more")
     return int(text)
+
+
+def _time_to_confirm(text: str | None) -> int:
+    """Nanoseconds; 0 where it need not be confirmed."""
+    if text is None:
+        return 0
+    duration_ns = parse_duration(text)
+    if not SHORTEST_WAIT_NS <= duration_ns <= LONGEST_WAIT_NS:
+        hint = "the time that a new connection takes at the worst, such as 60s"
+        raise UsageError(f"--confirm {text}: at least 1s and at most 1d", hint=hint)
+    return duration_ns
 
 
 # -- which hosts -----------------------------------------------------------------------------------------
@@ -167,13 +185,19 @@ class _Call:
         self._name = name
         self._sessions: Sessions = pushing(session)
         self._by = pusher()
+        self._confirm_ns = _time_to_confirm(options.confirm)
+        self._ticket = os.urandom(8).hex() if self._confirm_ns else ""
         self._seconds = 0.0
         self.seen: list[Outcome] = []  # by the look beforehand: hosts that are not pushed to
 
     def push(self, rendered: Mapping[str, Rendered], *, dry_run: bool) -> Pushed:
         """Push to all of them, or look what a push would change."""
         options = self._options
-        wishes = Wishes(self._by, dry_run, options.force, options.diff or options.dry_run)
+        shows = options.diff or options.dry_run
+        wishes = Wishes(self._by, dry_run, options.force, shows, self._confirm_ns, self._ticket)
+        confirm = None
+        if self._confirm_ns and not dry_run:
+            confirm = Confirm(render_confirmation(Confirmation(self._ticket)), self._confirm_ns / 1e9)
         packed: list[tuple[Rendered, str, bytes]] = []  # the last: hosts alike share it
 
         def stream(host: str) -> Iterable[bytes]:
@@ -191,7 +215,7 @@ class _Call:
             most = 0
         pace = Pace(options.jobs) if dry_run else Pace(options.jobs, options.batch, most)
         began = time.monotonic()
-        push = Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic)
+        push = Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic, confirm)
         try:
             with _stoppable(push):
                 return push.run()

@@ -52,6 +52,8 @@ def _changes(one: Outcome) -> str:
     for service in one.listed("services"):
         action = str(service.get("action"))
         parts.append(f"{service.get('name')} {_GONE.get(action, action)}")
+    if one.answer.get("confirmed"):
+        parts.append("confirmed")
     return ", ".join(parts)
 
 

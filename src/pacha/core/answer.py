@@ -16,7 +16,7 @@ from pacha.core.ssh_trouble import Trouble, explain, last_line
 # How it ended at a host: nothing to do, changed, not done, undone, or never begun.
 OK, CHANGED, FAILED, REVERTED, UNREACHABLE = STATES = ("ok", "changed", "failed", "reverted", "unreachable")
 
-NO_PACHA = "no-pacha"  # a kind of trouble
+NO_PACHA, UNDONE = "no-pacha", "undone"  # kinds of trouble
 
 _LONGEST = 4000  # characters of a sentence of somebody else's
 _NOT_FOUND, _NOT_RUN = 127, 126
@@ -58,6 +58,11 @@ class Outcome(NamedTuple):
         """The objects of a list in the answer; what is none is left out."""
         found = self.answer.get(key)
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is undone unless it is confirmed."""
+        return self.is_done and bool(self.answer.get("confirm"))
 
     @property
     def is_done(self) -> bool:

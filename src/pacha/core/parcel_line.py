@@ -48,7 +48,7 @@ _UNIT = re.compile(r"[0-9A-Za-z_][0-9A-Za-z:_.@\\-]{0,254}")
 _ACCOUNT = re.compile(r"[^\x00-\x20\x7f:/,]{0,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TICKET = re.compile(r"[0-9a-f]{16}")
-_LONGEST_WAIT_NS = 24 * 3600 * 10**9
+SHORTEST_WAIT_NS, LONGEST_WAIT_NS = 10**9, 24 * 3600 * 10**9
 _OF_THE_KERNEL = (b"/proc", b"/sys", b"/dev")
 
 
@@ -97,8 +97,8 @@ def _parse_wishes(values: _Values) -> Wishes:
     by = values.text("by")
     dry_run, force, diff = (values.take(name, bool) for name in ("dry_run", "force", "diff"))
     confirm_ns, ticket = values.take("confirm_ns", int), values.take("ticket", str)
-    if not 0 <= confirm_ns <= _LONGEST_WAIT_NS:
-        raise refusal("it is to be confirmed within a day")
+    if confirm_ns and not SHORTEST_WAIT_NS <= confirm_ns <= LONGEST_WAIT_NS:
+        raise refusal("it is to be confirmed within a second at least, and a day at most")
     if (confirm_ns or ticket) and not (confirm_ns and _TICKET.fullmatch(ticket)):
         raise refusal("what is to be confirmed has a time and a ticket")
     values.end()

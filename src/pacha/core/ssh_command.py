@@ -20,6 +20,8 @@ _ALWAYS = (
     "PermitLocalCommand=no",
     "RemoteCommand=none",
 )
+# A connection of its own, to see whether there is a way still; said first, as the first word counts.
+_FRESH = ("ControlMaster=no", "ControlPath=none", "ConnectTimeout=5", "ServerAliveInterval=5")
 _KEPT_FOR = 600  # seconds since the last session over a connection
 # Of the path of a socket, and what ssh puts behind it while it makes one.
 _PATH_AT_MOST = 107
@@ -27,12 +29,13 @@ _BEHIND = len(".0123456789abcdef")
 _DIGEST_LENGTH = 40  # of what stands for %C
 
 
-def ssh_words(ssh: str, key: str = "", pins: str = "") -> list[str]:
+def ssh_words(ssh: str, key: str = "", pins: str = "", *, is_fresh: bool = False) -> list[str]:
     """`ssh` is the configured command; `key` and `pins` are the files that `join` made for the destination,
-    empty for one that was not joined: then the person's own keys and known hosts decide.
+    empty for one that was not joined: then the person's own keys and known hosts decide. With `is_fresh` no
+    connection that is kept is used.
     """
     words = [*split_command(ssh), "-T"]
-    options = list(_ALWAYS)
+    options = [*(_FRESH if is_fresh else ()), *_ALWAYS]
     if key:
         words += ["-i", key]
         options += ["IdentitiesOnly=yes", "IdentityAgent=none"]

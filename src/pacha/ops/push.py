@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from pacha.core.answer import Ended, Line, Outcome, broken, is_last, outcome, parse_line
+from pacha.ops.push_confirm import Confirming
 
 RECEIVE = "pacha receive"
 _TICK = 0.1  # seconds between two looks at the clock
@@ -19,7 +20,9 @@ _TICK = 0.1  # seconds between two looks at the clock
 class Sessions(Protocol):
     """Commands at many destinations; `adapters/sessions` tells the contract."""
 
-    def start(self, destination: str, remote: str, stream: Iterable[bytes]) -> None: ...
+    def start(
+        self, destination: str, remote: str, stream: Iterable[bytes], *, is_fresh: bool = False
+    ) -> None: ...
     def wait(self, seconds: float) -> Sequence[Line | Ended]: ...
 
 
@@ -52,6 +55,15 @@ class Pace(NamedTuple):
     most_failures: int | None = None
 
 
+class Confirm(NamedTuple):
+    """What a host is told, over a connection of its own, so that it keeps what was pushed; and within how
+    many seconds.
+    """
+
+    stream: bytes
+    seconds: float
+
+
 class Pushed(NamedTuple):
     """What became of each host, in the order in which they were named; `left` were never begun, where
     `is_stopped` as somebody did not want to.
@@ -73,12 +85,14 @@ class Push:
         pace: Pace,
         watcher: Watcher,
         clock: Callable[[], float],
+        confirm: Confirm | None = None,
     ) -> None:
         self._sessions = sessions
         self._stream = stream  # what a host gets: asked for when its turn comes
         self._pace = pace
         self._watcher = watcher
         self._clock = clock
+        self._confirm = confirm
         self._hosts = list(hosts)
         self._waiting = deque(self._hosts)
         self._batch = 0  # how many of it are still to be begun
@@ -107,6 +121,9 @@ class Push:
                     self._hear(run, event)
                 else:
                     self._lose(run, event)
+            for host, run in list(self._running.items()):
+                if run.confirming is not None:
+                    self._go_on(host, run.confirming)
             self._watcher.tick()
         outcomes = [self._outcomes[host] for host in self._hosts if host in self._outcomes]
         return Pushed(outcomes, list(self._waiting), self._is_stopped)
@@ -132,18 +149,47 @@ class Push:
         said = parse_line(line.text)
         if said is None:  # what a login prints
             return
+        if run.confirming is not None:
+            run.confirming.hear(said, self._clock())
+            return
         if is_last(said):
-            self._end(outcome(line.destination, said, self._clock() - run.began))
+            found = outcome(line.destination, said, self._clock() - run.began)
+            if self._confirm is not None and found.waits:
+                self._begin_to_confirm(run, found)
+            else:
+                self._end(found)
             return
         run.phase = said["phase"]
         self._watcher.said(line.destination, said)
 
     def _lose(self, run: _Run, end: Ended) -> None:
+        if run.confirming is not None:
+            run.confirming.lose(end, self._clock())
+            return
         if end.is_stale and not run.phase and not run.is_second:
             run.is_second = True
             self._sessions.start(end.destination, RECEIVE, self._stream(end.destination))
             return
-        self._end(broken(end, run.phase, self._clock() - run.began))
+        found = broken(end, run.phase, self._clock() - run.began)
+        if self._confirm is not None and run.phase:  # the change itself may have cut the connection
+            self._begin_to_confirm(run, found)
+        else:
+            self._end(found)
+
+    def _begin_to_confirm(self, run: _Run, found: Outcome) -> None:
+        assert self._confirm is not None
+        run.confirming = Confirming(found, self._confirm.seconds, self._clock())
+        self._watcher.said(found.destination, {"phase": "confirm"})
+
+    def _go_on(self, host: str, confirming: Confirming) -> None:
+        """Try again, or be content with how it ended."""
+        now = self._clock()
+        if (found := confirming.outcome(now)) is not None:
+            self._end(found._replace(seconds=now - self._running[host].began))
+        elif confirming.is_to_try(now):
+            assert self._confirm is not None
+            confirming.try_again()
+            self._sessions.start(host, RECEIVE, (self._confirm.stream,), is_fresh=True)
 
     def _end(self, found: Outcome) -> None:
         del self._running[found.destination]
@@ -158,3 +204,4 @@ class _Run:
         self.began = began
         self.phase = ""  # the last that it spoke of
         self.is_second = False  # the connection that was kept had gone; this is a new one
+        self.confirming: Confirming | None = None
