@@ -29,8 +29,13 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 none "$root/run"
-mkdir "$root/run/sshd"
-exec chroot "$root" /usr/sbin/sshd -D -e -o UsePAM=no -o UseDNS=no
+exec chroot "$root" sh -c '
+until ip link show eth0 2> /dev/null | grep -q ,UP; do sleep 0.02; done
+service ssh start
+[ ! -x /etc/init.d/net ] || service net start
+! command -v pacha > /dev/null || pacha status > /dev/null
+while :; do sleep 1000; done
+'
 """
 
 
@@ -39,9 +44,11 @@ class Machine:
 
     def __init__(self, place: Path, name: str, number: int) -> None:
         self.name = name
+        self.number = number
         self.address = _MACHINE.format(number=number)
         self.root = debian.copy(debian.machine(), place / name)
-        self._log = open(place / f"{name}.log", "ab")  # noqa: SIM115 - closed with it
+        (self.root / "etc/default/ssh").write_text('SSHD_OPTS="-o UsePAM=no -o UseDNS=no"\n')
+        self.log = open(place / f"{name}.log", "ab")  # noqa: SIM115 - closed with it
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -49,7 +56,7 @@ class Machine:
         return subprocess.Popen(
             ["unshare", *namespaces, "sh", "-c", _BOOT, "sh", str(self.root)],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
         )  # fmt: skip
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -61,11 +68,14 @@ class Machine:
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
+    def start(self) -> None:
+        """Switch it on again, once it was stopped."""
+        self.process = self._start()
+
     def stop(self) -> None:
         """Cut its power."""
         self.process.kill()
         self.process.wait()
-        self._log.close()
 
 
 class Network:
@@ -90,7 +100,7 @@ class Network:
         keys = made.root / "root/.ssh/authorized_keys"
         keys.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write_bytes(self._key.with_suffix(".pub").read_bytes())
-        self._wire(made, number)
+        self._wire(made)
         settings = client_settings(
             name, HostName=made.address, User="root", IdentityFile=self._key, ConnectTimeout=10,
             UserKnownHostsFile=self._place / "known_hosts", StrictHostKeyChecking="accept-new",
@@ -100,9 +110,19 @@ class Network:
         self._await(name)
         return made
 
+    def reboot(self, machine: Machine) -> None:
+        """Cut its power, and switch it on again."""
+        machine.stop()
+        machine.start()
+        self._wire(machine)
+
     def push(self, *words: str | Path) -> Result:
         """Push, asking nothing."""
-        return self.pusher.run("push", *words, "-y", before=self._here())
+        return self.pusher.finish(self.begin_push(*words))
+
+    def begin_push(self, *words: str | Path) -> subprocess.Popen[str]:
+        """The same, not waiting for its end."""
+        return self.pusher.start("push", *words, "-y", before=self._here())
 
     def get(self, url: str) -> str:
         """What a web server on the network says; empty where none answers."""
@@ -113,13 +133,15 @@ class Network:
         """End it all, with the connections that are kept."""
         for machine in self._machines:
             machine.stop()
+            machine.log.close()
         self._holder.kill()
         self._holder.wait()
 
     def _here(self) -> tuple[str, ...]:
         return "nsenter", "--target", str(self._holder.pid), "--net"
 
-    def _wire(self, machine: Machine, number: int) -> None:
+    def _wire(self, machine: Machine) -> None:
+        number = machine.number
         device, ours, pid = f"m{number}", _PUSHER.format(number=number), str(machine.process.pid)
         here, there = self._here(), ("nsenter", "--target", pid, "--net")
         for where, words in (
