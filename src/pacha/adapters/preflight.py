@@ -2,16 +2,16 @@
 
 Called by `ops/receive` through the host. The process enters a mount namespace of its own; over each
 directory that is to change lies an overlay (overlayfs, mount_namespaces(7)) whose upper layer is in memory,
-and what was mounted below is bound back. What runs inside sees one whole tree, the new over the old; what is
-written there is gone when the process has left. It must not decide what is written, or what a failure means:
-that the kernel or a file system cannot do it is Unavailable, with the reason.
+and what was mounted below is bound back, to be read only. What runs inside sees one whole tree, the new over
+the old; what is written there is gone when the process has left. It must not decide what is written, or what
+a failure means: that the kernel or a file system cannot do it is Unavailable, with the reason.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from pacha.adapters.files.tree import Tree
@@ -21,7 +21,13 @@ from pacha.core.errors import Unavailable
 from pacha.core.names import is_below
 
 _CLONE_NEWNS = 0x20000
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 0x2, 0x4, 0x1000, 0x4000, 0x80000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 0x1, 0x2, 0x4, 0x20, 0x1000
+_MS_REC, _MS_SLAVE = 0x4000, 0x80000
+# Of statvfs(3), and the same of mount(2).
+_KEPT = (
+    (os.ST_NOSUID, _MS_NOSUID), (os.ST_NODEV, _MS_NODEV), (os.ST_NOEXEC, 0x8),
+    (os.ST_NOATIME, 0x400), (os.ST_NODIRATIME, 0x800), (os.ST_RELATIME, 0x200000),
+)  # fmt: skip
 _HERE = "/proc/self/ns/mnt"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,7 +42,7 @@ class Preflight:
 
     @contextmanager
     def laid(self, directories: Sequence[bytes]) -> Iterator[tuple[Tree, Journals]]:
-        """The tree with a layer over these directories, none below another, and a place for journals.
+        """The tree with a layer over these directories, and a place for journals.
 
         Everything that this process does by path happens there until it has left. Raise Unavailable where it
         cannot be done; then nothing has changed.
@@ -53,11 +59,15 @@ class Preflight:
         before = Tree(self._root)
         points = mount_points()
         top = os.path.realpath(self._root).rstrip(b"/")
-        for number, directory in enumerate(directories):
-            place = top + directory.rstrip(b"/")
-            if place == b"":
-                raise Unavailable("an entry of / itself is to change, over which nothing can be laid")
-            with before.directory(directory) as live:
+        places = {top + directory.rstrip(b"/"): directory for directory in directories}
+        if b"" in places:
+            raise Unavailable("an entry of / itself is to change, over which nothing can be laid")
+        with ExitStack() as stack:  # all are opened before any is hidden by a layer
+            lower = {
+                place: stack.enter_context(before.directory(places[place]))
+                for place in _to_cover(places, points)
+            }
+            for number, (place, live) in enumerate(lower.items()):
                 below = [point for point in points if point != place and is_below(point, place)]
                 self._lay(number, live.descriptor, live.stat, place, below)
         os.close(before.root_descriptor)
@@ -67,7 +77,7 @@ class Preflight:
     def _lay(
         self, number: int, lower: int, status: os.stat_result, place: bytes, below: Sequence[bytes]
     ) -> None:
-        """One overlay, with what was mounted below it bound back."""
+        """One overlay, with what was mounted below it bound back: to be read, as that is the live one."""
         upper, work = (os.path.join(self._folder, f"{kind}{number}") for kind in ("upper", "work"))
         os.mkdir(upper)
         os.mkdir(work)
@@ -85,9 +95,31 @@ class Preflight:
             )
             for point, descriptor in zip(below, kept, strict=True):
                 _mount(f"/proc/self/fd/{descriptor}", point, "", _MS_BIND)
+                _mount("none", point, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _kept_flags(descriptor))
         finally:
             for descriptor in kept:
                 os.close(descriptor)
+
+
+def _to_cover(places: Iterable[bytes], points: Sequence[bytes]) -> list[bytes]:
+    """The places that need a layer of their own, those above first: what lies below another one, and on the
+    same mount, has that one's.
+    """
+
+    def mount_of(place: bytes) -> bytes:
+        return max((point for point in points if is_below(place, point)), key=len, default=b"/")
+
+    chosen: list[bytes] = []
+    for place in sorted(places, key=len):
+        if not any(is_below(place, one) and mount_of(place) == mount_of(one) for one in chosen):
+            chosen.append(place)
+    return chosen
+
+
+def _kept_flags(descriptor: int) -> int:
+    """What holds of a mount anyway: who is root in a container only may not take it away."""
+    flags = os.fstatvfs(descriptor).f_flag
+    return sum(value for name, value in _KEPT if flags & name)
 
 
 @contextmanager

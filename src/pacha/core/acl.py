@@ -36,8 +36,7 @@ def to_words(binary: bytes, user_name: Callable[[int], bytes], group_name: Calla
         if tag in _NAMED:
             name = (user_name if tag == 0x02 else group_name)(number)
             who = b"%d/%s" % (number, _escape(name))
-        shown = bytes(c if permissions & (4 >> i) else ord("-") for i, c in enumerate(_PERMISSIONS))
-        words.append(b":".join((_TAGS[tag], who, shown)))
+        words.append(b":".join((_TAGS[tag], who, _shown(permissions))))
     return b",".join(words)
 
 
@@ -53,8 +52,7 @@ def to_binary(
         kind, who, shown = word.split(b":")
         tag = {b"u": 0x01, b"g": 0x04, b"m": 0x10, b"o": 0x20}.get(kind)
         permissions = sum(4 >> i for i, c in enumerate(_PERMISSIONS) if shown[i : i + 1] == b"%c" % c)
-        known = bytes(c if permissions & (4 >> i) else ord("-") for i, c in enumerate(_PERMISSIONS))
-        if tag is None or shown != known or (who and kind not in b"ug"):
+        if tag is None or shown != _shown(permissions) or (who and kind not in b"ug"):
             raise ValueError("malformed access control list")
         number = 0xFFFFFFFF
         if who:
@@ -68,3 +66,19 @@ def to_binary(
     return struct.pack("<I", 2) + b"".join(
         struct.pack("<HHI", tag, permissions, number) for tag, number, permissions in sorted(entries)
     )
+
+
+def with_mode(words: bytes, mode: int) -> bytes:
+    """The list as chmod(2) leaves it: the owner's and the others' entries, and the mask where there is one,
+    else the group's, have the bits of the mode.
+    """
+    entries = words.split(b",")
+    group = b"m::" if any(entry.startswith(b"m::") for entry in entries) else b"g::"
+    bits = {b"u::": mode >> 6, group: mode >> 3, b"o::": mode}
+    return b",".join(
+        entry[:3] + _shown(bits[entry[:3]] & 7) if entry[:3] in bits else entry for entry in entries
+    )
+
+
+def _shown(permissions: int) -> bytes:
+    return bytes(c if permissions & (4 >> i) else ord("-") for i, c in enumerate(_PERMISSIONS))

@@ -1,10 +1,12 @@
-"""What was deployed last: for each deployment the state in which it left the paths that it names.
+"""What was deployed last: for each deployment the state in which it left the paths that it names, and those
+that it named once.
 
 Written by `pacha receive`, and read by the next, which must not silently overwrite what somebody has changed
 since; later by whatever tells drift. It must not look at any file.
 
 The text is JSON lines: first `{deployment, revision, by, time_ns, digest, ticket}`, then one path a line
-with its entry as a metadata line, or null where the deployment has it absent.
+with its entry as a metadata line, or null where the deployment has it absent; a third value, true, where the
+deployment does not name it any more.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pacha.core.names import escape_all, unescape
 
 class Deployed(NamedTuple):
     """One deployment as it was made live; `digest` tells whether the next is another, `ticket` which push it
-    was, where it had to be confirmed.
+    was, where it had to be confirmed. `former` is how it left what it does not name any more.
     """
 
     deployment: str
@@ -29,6 +31,7 @@ class Deployed(NamedTuple):
     digest: str
     entries: Mapping[bytes, Entry | None]
     ticket: str = ""
+    former: Mapping[bytes, Entry | None] = {}
 
 
 def facet(entry: Entry | None) -> Entry | None:
@@ -44,11 +47,12 @@ def facet(entry: Entry | None) -> Entry | None:
 def render(deployed: Deployed) -> bytes:
     """The text of a record."""
     head = deployed._asdict()
-    del head["entries"]
+    del head["entries"], head["former"]
     lines: list[object] = [head]
-    for path, entry in sorted(deployed.entries.items()):
-        line = None if entry is None else escape_all(render_entry(entry)).decode()
-        lines.append([escape_all(path).decode(), line])
+    for entries, more in ((deployed.entries, []), (deployed.former, [True])):
+        for path, entry in sorted(entries.items()):
+            line = None if entry is None else escape_all(render_entry(entry)).decode()
+            lines.append([escape_all(path).decode(), line, *more])
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
@@ -56,18 +60,22 @@ def parse(text: bytes) -> Deployed:
     """Raise ValueError for what is no record."""
     try:
         head, *lines = (json.loads(line) for line in text.splitlines())
-        entries = {
-            unescape(path.encode()): None if line is None else parse_entry(unescape(line.encode()))
-            for path, line in lines
-        }
-        return Deployed(**head, entries=entries)
+        entries: dict[bytes, Entry | None] = {}
+        former: dict[bytes, Entry | None] = {}
+        for path, line, *more in lines:
+            entry = None if line is None else parse_entry(unescape(line.encode()))
+            (former if more else entries)[unescape(path.encode())] = entry
+        return Deployed(**head, entries=entries, former=former)
     except (TypeError, AttributeError, RecursionError) as problem:
         raise ValueError("no record of a deployment") from problem
 
 
 def last_written(records: Iterable[Deployed]) -> dict[bytes, tuple[str, Entry | None]]:
-    """By path, which deployment delivered it last, and how it left it."""
+    """By path, which deployment delivers it, none where that does no more, and how it left it."""
     found: dict[bytes, tuple[str, Entry | None]] = {}
-    for record in sorted(records, key=lambda record: record.time_ns):
+    ordered = sorted(records, key=lambda record: record.time_ns)
+    for record in ordered:
+        found.update((path, ("", entry)) for path, entry in record.former.items())
+    for record in ordered:
         found.update((path, (record.deployment, entry)) for path, entry in record.entries.items())
     return found

@@ -23,6 +23,7 @@ from pacha.core.errors import Closed, DamagedStore
 from pacha.core.names import split
 from pacha.core.plan import METADATA, REMOVE, Step, is_follower, is_in_place, needs_content
 from pacha.core.tracked import Blob, Recorded, Vanished
+from pacha.ops import aside
 from pacha.ops.refusals import Refusal, check_flags, words_of
 from pacha.ops.secrets import alike, opened
 
@@ -48,10 +49,10 @@ class Done(NamedTuple):
 
 
 class Apply:
-    """One plan being applied; with `is_whole`, all of it or as little as there is when a step fails."""
+    """One plan; with `whole`, its name, all of it or as little as there is when a step fails."""
 
-    def __init__(self, host: Host, journal: Images, steps: Sequence[Step], *, is_whole: bool = False) -> None:
-        self._is_whole = is_whole
+    def __init__(self, host: Host, journal: Images, steps: Sequence[Step], *, whole: str = "") -> None:
+        self._whole = whole
         self._host = host
         self._journal = journal
         self._steps = steps
@@ -61,6 +62,7 @@ class Apply:
         self._results: dict[bytes, Done] = {}
         self._touched: dict[bytes, None] = {}
         self.finished = 0  # steps whose target is as it shall be
+        self.has_kept = False  # files aside
         self.failed: Done | None = None  # the first that was refused, or could not be done
         self._held: Directory | None = None
         self._notes: dict[bytes, str] = {}
@@ -181,7 +183,7 @@ class Apply:
         for step in steps:
             if step.path in self._results and not self._results[step.path].ok:
                 continue
-            if self._is_whole and self.failed is not None:
+            if self._whole and self.failed is not None:
                 return
             try:
                 work(step)
@@ -194,6 +196,7 @@ class Apply:
     def _remove(self, step: Step) -> None:
         with self._parent(step.path) as (parent, name):
             self._unchanged(step, parent, name)
+            self._keep_aside(step)
             try:
                 self._bench(parent).remove(name)
             except OSError as problem:
@@ -231,7 +234,7 @@ class Apply:
 
         self._each(steps, make)
         self._flush(made)
-        if self._is_whole and self.failed is not None:
+        if self._whole and self.failed is not None:
             self._discard(made)
             return
 
@@ -245,6 +248,7 @@ class Apply:
                     except Refusal:
                         bench.discard(made[step.path])
                         raise
+                    self._keep_aside(step)
                     self._place(made[step.path], step, parent, name)
                 if step.after.flags:
                     bench.set_flags(name, step.after.flags)
@@ -297,14 +301,19 @@ class Apply:
             status, present = source.lstat(leader), parent.lstat(name)
             if status is None or stat.S_ISDIR(status.st_mode):
                 return False, None
-            same = present is not None and (present.st_dev, present.st_ino) == (status.st_dev, status.st_ino)
-            if same:
+            if present is not None and (present.st_dev, present.st_ino) == (status.st_dev, status.st_ino):
                 # The same file already; what else differs is mended under its first name, if that has a step.
                 return step.action != METADATA or step.after.link in self._records, None
             found = source.read(leader, status, self._host.rules.size).entry
             if not self._has_content_of(step.path, found, step.after):
                 return False, None
             return True, self._bench(parent).make_link(source, leader)
+
+    def _keep_aside(self, step: Step) -> None:
+        seen = self._seen.get(step.path)
+        if self._whole and seen is not None and aside.is_linked(seen):
+            self.has_kept = True
+            aside.keep(self._host, self._whole, step.path, self._by_path)
 
     # -- places ------------------------------------------------------------------------------------
 
@@ -384,8 +393,8 @@ class Apply:
     # -- words -------------------------------------------------------------------------------------
 
     def _refuse(self, step: Step, reason: str) -> None:
-        self._results[step.path] = Done(step, False, reason)
-        self.failed = self.failed or self._results[step.path]
+        done = self._results[step.path] = Done(step, False, reason)
+        self.failed = self.failed or done
 
     def _bench(self, directory: Directory) -> Workbench:
         return self._host.tree.workbench(directory)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pacha.core.errors import Busy, NoSpace, Refused
+from pacha.core.errors import Busy, Failed, NoSpace, Refused
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pacha.core.deployed import Deployed
     from pacha.ops.apply import Done
@@ -56,7 +56,7 @@ def prepare_for_push(host: Host) -> None:
         elif not journal.header.get("is_whole"):
             heal(host)
             return
-        elif not settle_live(host, journal):
+        elif not settle_live(host, journal, must=True):
             keep_record(host, deployed_by(journal))
 
 
@@ -86,9 +86,10 @@ def is_undone(journal: Journal) -> bool:
     return bool(journal.outcome.get("state") == UNDONE)
 
 
-def settle_live(host: Host, journal: Journal, *, is_late: bool = False) -> bool:
+def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bool = False) -> bool:
     """Under the lock of live files: undo a push that was interrupted, or not confirmed in time, by the date
-    or because it `is_late`; without Mercurial. Whether it is one that is not kept.
+    or because it `is_late`; without Mercurial. Whether it is one that is not kept. Where it `must` be
+    settled, raise Failed if it cannot be: what comes next would be undone with it.
     """
     if not is_open(journal):
         return is_undone(journal)
@@ -100,7 +101,12 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False) -> bool:
         return True
     from pacha.ops.undo import undo_push
 
-    undo_push(host, journal, why)
+    left = undo_push(host, journal, why)
+    if left and must:
+        raise Failed(
+            f"an earlier push of {journal.header['target']} is not wholly undone: {left}",
+            hint="make that possible, and run it again",
+        )
     return True
 
 
@@ -164,16 +170,16 @@ def finish(host: Host, journal: Journal, results: Iterable[Done]) -> None:
         journal.discard()
 
 
-def remove_temporaries(host: Host, journal: Journal) -> bool:
+def remove_temporaries(host: Host, journal: Journal, spared: Collection[bytes] = ()) -> bool:
     """Remove Pacha's own half-written files beside the journal's targets, with what a directory among them
-    holds; False where a directory could not be looked at.
+    holds, but for the `spared` names; False where a directory could not be looked at.
     """
     was_everywhere = True
     for directory in sorted({split(step.path)[0] for step in journal.steps}):
         try:
             with host.tree.directory(directory) as parent:
                 for name in parent.names():
-                    if is_temporary(name):
+                    if is_temporary(name) and name not in spared:
                         host.tree.workbench(parent).discard(name)
         except OSError as problem:
             # Absent: it is one that was to be made, or is gone.

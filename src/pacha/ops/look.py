@@ -42,9 +42,8 @@ class Look:
                     hint=f"deliver to where it leads: {leads}",
                 )
             if status is not None and not stat.S_ISDIR(status.st_mode):
-                raise Refused(
-                    f"{shown(parent)} is no directory", hint="name it in absent, or deliver it as one"
-                )
+                hint = "move it away, or have a pre-push hook do that"
+                raise Refused(f"{shown(parent)} is no directory", hint=hint)
             self._parents[parent] = status is not None
         return self._parents[parent]
 

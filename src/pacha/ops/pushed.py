@@ -15,8 +15,10 @@ from pacha.core.deployed import Deployed, facet
 from pacha.core.entry import DIRECTORY, Entry, render_entry
 from pacha.core.errors import HookFailed, ReadOnly, Refused
 from pacha.core.names import is_below, outermost, split
+from pacha.core.shown import shown
 from pacha.core.tracked import Row, Vanished
 from pacha.core.who import Origin
+from pacha.ops import aside
 from pacha.ops.capture import Difference, record
 from pacha.ops.heal import (
     deployed_by,
@@ -78,6 +80,8 @@ def settle(host: Host, journal: Journal) -> None:
     except (HookFailed, Refused) as problem:
         host.report.note(f"the push of {target} is not in the history: {problem}")
     if not is_open(journal):
+        if outcome.get("aside"):
+            aside.drop(host, journal.id, journal.steps)
         journal.discard()
     elif not outcome.get(_IS_RECORDED):
         journal.mark_applied({**outcome, _IS_RECORDED: True}, durably=True)
@@ -161,9 +165,15 @@ def _watch(host: Host, journal: Journal, deployed: Deployed) -> list[bytes]:
     """What was deployed is watched from then on: the new watches. Where this account may not write its own
     configuration, as where root lays it down, what that watches is recorded, and the rest is told.
     """
-    made = [step.path for step in journal.steps if step.before is None and step.after is not None]
+    # What went is, too: what it held belongs into the history.
+    touched = [step.path for step in journal.steps if step.before is None or step.after is None]
     present = [path for path, entry in deployed.entries.items() if entry is not None]
-    new = [path for path in outermost([*made, *present]) if host.rules.watch_of(path) is None]
+    wanted = [path for path in outermost([*touched, *present]) if host.rules.watch_of(path) is None]
+    new = [path for path in wanted if _can_be_named(path)]
+    for path in wanted:
+        if path not in new:
+            words = "its name is not UTF-8; pacha watch the directory that it is in"
+            host.report.note(f"what was pushed is not watched: {shown(path)}: {words}")
     if new:
         try:
             host.track(new)
@@ -171,6 +181,15 @@ def _watch(host: Host, journal: Journal, deployed: Deployed) -> list[bytes]:
             host.report.note(f"what was pushed is not watched: {problem}")
             return []
     return new
+
+
+def _can_be_named(path: bytes) -> bool:
+    """Whether a configuration file can name it."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _record(

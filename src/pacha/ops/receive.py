@@ -17,16 +17,17 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pacha.core.deployed import Deployed, render
-from pacha.core.errors import Busy, Edited, Failed, HookFailed, NoSpace, PachaError, Unavailable
-from pacha.core.names import outermost, split
+from pacha.core.errors import Busy, Failed, HookFailed, NoSpace, PachaError, Refused, Unavailable
+from pacha.core.names import split
 from pacha.core.parcel import Parcel, canonical
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
 from pacha.core.shown import shown
+from pacha.ops import aside
 from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import prepare_for_push, refuse_while_waiting, start_timer
 from pacha.ops.moments import Ran, run_hooks
-from pacha.ops.receive_plan import Planned, concerned, plan_deployment
+from pacha.ops.receive_plan import Planned, concerned, plan_deployment, refusal
 from pacha.ops.told import step_objects
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Hooks, Journal, Spool
 
 _NEXT = "mend it and push again"
-_BY_HAND = (
-    "was changed on the host since it was deployed",
-    "take the change over into the deployment, or --force overwrites it",
-)
-_BY_ANOTHER = "take it out of one of the two, or --force has this one deliver it from now on"
+_PUT_BACK = "everything was put back"
 
 
 class Service(NamedTuple):
@@ -61,7 +58,7 @@ class Receiving:
         self._spool = spool
         self._started = time.monotonic()
         self._theirs: Hooks | None = None
-        self.planned = Planned([], {}, [])
+        self.planned = Planned([], {}, [], {})
         self.phase = "plan"
         self.results: list[Done] = []
         self.hooks: list[Ran] = []
@@ -102,6 +99,7 @@ class Receiving:
             if not self.planned.steps and not missing and self._is_as_deployed():
                 return
             refuse_while_waiting(self._host)
+            self._refuse_unsigned()
             self._refuse_others()
             files = {
                 f"{hook.moment}/{hook.name}": self._content(hook.sha256) for hook in self._deployment.hooks
@@ -120,15 +118,16 @@ class Receiving:
     def _plan(self) -> None:
         self.planned = plan_deployment(self._host, self._deployment)
 
+    def _refuse_unsigned(self) -> None:
+        if self._host.config.push_allowed_signers is not None:
+            hint = "to take it all the same, take allowed_signers out of [push] on the host"
+            raise Refused("only what is signed is taken here, and this deployment is not", hint=hint)
+
     def _refuse_others(self) -> None:
         others = self.planned.others
         if others and not self._parcel.wishes.force:
             self.diffs = self._diffs([one.step for one in others])
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            words, hint = _BY_HAND
-            if holder := others[0].deployment:
-                words, hint = f"is delivered by another deployment, {holder}", _BY_ANOTHER
-            raise Edited(f"{shown(others[0].step.path)}{more} {words}", hint=hint)
+            raise refusal(others)
 
     def _diffs(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         from pacha.ops.receive_diff import diffs
@@ -169,7 +168,7 @@ class Receiving:
             return
         self._enter("live")
         journal = self._host.journals.new(time_name(self._host.now_ns()))
-        work = Apply(self._host, journal, self.planned.steps, is_whole=True)
+        work = Apply(self._host, journal, self.planned.steps, whole=journal.id)
         deadline = self._deadline_ns()
         try:
             work.prepare(self._header(journal), self._images, deadline)
@@ -182,21 +181,25 @@ class Receiving:
         try:
             self.results = work.run()
             if work.failed is not None:
-                raise _not_done(work.failed, "everything was put back")
+                raise _not_done(work.failed, _PUT_BACK)
             self._tend_services(journal)
             if self.preflight not in ("done", "none"):
-                self._moment("check", "everything was put back")
-            self._moment("post-push", "everything was put back")
-            self._mark_applied(journal)
-        except BaseException:
+                self._moment("check", _PUT_BACK)
+            self._moment("post-push", _PUT_BACK)
+            self._mark_applied(journal, work.has_kept)
+        except BaseException as problem:
             failed_in = self.phase
-            self._undo(journal)
+            left = self._undo(journal)
             self.phase = failed_in
+            if left and isinstance(problem, PachaError):
+                problem.args = (str(problem).replace(_PUT_BACK, f"NOT everything could be put back: {left}"),)
             raise
         self.is_applied = True
         if deadline is not None:
             self.confirm = journal.id
             return
+        if work.has_kept:
+            aside.drop(self._host, journal.id, journal.steps)
         with suppress(OSError):  # the journal has it
             self._host.deployments.put(self._record())
 
@@ -205,11 +208,11 @@ class Receiving:
         wait = self._parcel.wishes.confirm_ns
         return self._host.now_ns() + wait if wait else None
 
-    def _mark_applied(self, journal: Journal) -> None:
+    def _mark_applied(self, journal: Journal, has_kept: bool) -> None:
         hooks = [ran._asdict() for ran in self.hooks]
         services = [[service.action, service.name] for service in self.services]
-        told = {"hooks": hooks, "services": services, "deadline_ns": self._deadline_ns()}
-        journal.mark_applied(told, durably=True)
+        told = {"hooks": hooks, "services": services, "aside": has_kept}
+        journal.mark_applied({**told, "deadline_ns": self._deadline_ns()}, durably=True)
 
     def _header(self, journal: Journal) -> dict[str, Any]:
         deployment, wishes = self._deployment, self._parcel.wishes
@@ -233,7 +236,7 @@ class Receiving:
         deployment = self._deployment
         return Deployed(
             deployment.name, deployment.revision, self._parcel.wishes.by, self._host.now_ns(), self._digest,
-            self.planned.desired, self._parcel.wishes.ticket,
+            self.planned.desired, self._parcel.wishes.ticket, self.planned.former,
         )  # fmt: skip
 
     def _images(self, steps: Sequence[Step]) -> Iterator[bytes | None]:
@@ -288,7 +291,7 @@ class Receiving:
         """Make the plan's files in the layer, by the one writer that there is."""
         inside = self._host.within(tree)
         journal = journals.new("preflight")
-        work = Apply(inside, journal, self.planned.steps, is_whole=True)
+        work = Apply(inside, journal, self.planned.steps, whole=journal.id)
         work.prepare({"id": journal.id, "verb": "push"}, self._images, None)
         if work.failed is None:
             work.run()
@@ -317,30 +320,30 @@ class Receiving:
             is_done = units.run(action, name, line) == 0
             self.services.append(Service(name, action, is_done))
             if not is_done:
-                raise Failed(
-                    f"the service {name} could not be {action}ed; everything was put back", hint=_NEXT
-                )
+                raise Failed(f"the service {name} could not be {action}ed; {_PUT_BACK}", hint=_NEXT)
 
     # -- failing ---------------------------------------------------------------------------------------
 
-    def _undo(self, journal: Journal) -> None:
-        """Files and services as they were; what cannot be put back is said, and tried again by the next
-        command.
+    def _undo(self, journal: Journal) -> str:
+        """Files and services as they were. What cannot be put back, in words: the next command tries it
+        again.
         """
         from pacha.ops.undo import put_back, serve_again
 
         self._enter("undo")
-        self.is_reverted = put_back(self._host, journal)
+        left = put_back(self._host, journal)
+        self.is_reverted = not left
         if self.is_reverted:
             self.results = []
         serve_again(self._host, [(service.action, service.name) for service in self.services])
         if self.is_reverted:
             journal.discard()
-        if self.packages:
-            self._host.report.note(f"the packages stay: {', '.join(self.packages)}")
+        return left
 
     def _tell_of_failure(self, problem: BaseException) -> None:
         failed_in = self.phase
+        if self.packages:
+            self._host.report.note(f"the packages stay: {', '.join(self.packages)}")
         error = {"kind": getattr(problem, "kind", "failed"), "message": str(problem)}
         self._moment("on-failure", "", {"operation": "push", "phase": failed_in, "error": error})
         self.phase = failed_in
@@ -392,4 +395,4 @@ def _directories(host: Host, steps: Sequence[Step]) -> list[bytes]:
         while not host.tree.is_directory(directory):
             directory = split(directory)[0]
         found.add(directory)
-    return outermost(found)
+    return sorted(found)

@@ -8,16 +8,18 @@ deployment says nothing about (times, access lists, attributes of a file that is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pacha.core.deployed import facet, last_written
+from pacha.core.acl import with_mode
+from pacha.core.deployed import Deployed, facet, last_written
 from pacha.core.entry import DIRECTORY, FILE, Entry
-from pacha.core.errors import Refused
-from pacha.core.names import ancestors, is_below
+from pacha.core.errors import Edited, Refused
+from pacha.core.names import ancestors, is_below, outermost
 from pacha.core.parcel import Deployment, Item, Unit
 from pacha.core.patterns import Ignore
 from pacha.core.plan import METADATA, Step, build
+from pacha.core.rules import Rules
 from pacha.core.shown import shown
 from pacha.ops.look import Look
 from pacha.ops.secrets import alike, sealed_entry
@@ -32,19 +34,23 @@ _NOBODY, _LARGEST_ACCOUNT = -1, 0xFFFFFFFF
 
 class Others(NamedTuple):
     """A step that would undo what somebody has done: by hand, where `deployment` is empty, or with another
-    deployment.
+    deployment. Where `lost` says why, no history has what it was.
     """
 
     step: Step
-    deployment: str
+    deployment: str = ""
+    lost: str = ""
 
 
 class Planned(NamedTuple):
-    """The steps; `desired` is what each path shall be, `others` those that only force does."""
+    """The steps; `desired` is what each path shall be, `others` those that only force does, `former` how the
+    deployment left what it names no more.
+    """
 
     steps: list[Step]
     desired: dict[bytes, Entry | None]
     others: list[Others]
+    former: dict[bytes, Entry | None]
 
 
 def plan_deployment(host: Host, deployment: Deployment) -> Planned:
@@ -68,23 +74,74 @@ def plan_deployment(host: Host, deployment: Deployment) -> Planned:
     for step in steps:
         _check_step(look, step)
     named = {path: desired.get(path) for path in (*kinds, *deployment.absent)}
-    return Planned(steps, named, _others(host, deployment.name, steps))
+    records = host.deployments.all()
+    others = _others(host, deployment.name, steps, last_written(records))
+    return Planned(steps, named, others, _former(records, deployment.name, named))
 
 
-def _others(host: Host, name: str, steps: Iterable[Step]) -> list[Others]:
-    """The steps on what is no longer as Pacha last wrote it, and on what another deployment delivers."""
-    written = last_written(host.deployments.all())
-    found = []
+def _others(
+    host: Host, name: str, steps: Sequence[Step], written: Mapping[bytes, tuple[str, Entry | None]]
+) -> list[Others]:
+    """The steps on what is no longer as Pacha last wrote it, on what another deployment delivers, and on what
+    nobody wrote down.
+    """
+    found, rules = [], _afterwards(host, steps)
     for step in steps:
+        before = step.before
         if step.path in written:
-            before, (holder, last) = step.before, written[step.path]
+            holder, last = written[step.path]
             if before is not None and last is not None:
                 before, last = alike(host, step.path, before, last)
             if facet(before) != facet(last):
-                found.append(Others(step, ""))
-            elif holder != name:
+                found.append(Others(step))
+            elif holder not in ("", name):
                 found.append(Others(step, holder))
+        elif before is not None and (why := _lost(host, rules, step, before)):
+            found.append(Others(step, lost=why))
     return found
+
+
+def _afterwards(host: Host, steps: Iterable[Step]) -> Rules:
+    """What is watched once the steps are recorded."""
+    rules = host.rules
+    new = [step.path for step in steps if rules.watch_of(step.path) is None]
+    return Rules([*rules.watches, *outermost(new)], rules.ignores, rules.size, rules.excluded, rules.own)
+
+
+def _lost(host: Host, rules: Rules, step: Step, before: Entry) -> str:
+    """Why no history gets what a step takes away, empty where one does, or nothing goes."""
+    if before.kind == DIRECTORY or (step.action == METADATA and before.same_content(step.after or before)):
+        return ""
+    if not rules.covers(step.path):
+        return "is ignored here"
+    status = host.tree.lstat(step.path)
+    if before.kind == FILE and status is not None and status.st_size > rules.size:
+        return "is larger than max_file_size"
+    return ""
+
+
+def refusal(others: Sequence[Others]) -> Edited:
+    """Why nothing is done without force; the hint says what else can be."""
+    one = others[0]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    words = "was changed on the host since it was deployed"
+    hint = "take the change over into the deployment, or --force overwrites it"
+    if one.deployment:
+        words = f"is delivered by another deployment, {one.deployment}"
+        hint = "take it out of one of the two, or --force has this one deliver it from now on"
+    elif one.lost:
+        words = f"{one.lost}, so that what it holds now would be lost"
+        hint = "move it away first, or --force loses it"
+    return Edited(f"{shown(one.step.path)}{more} {words}", hint=hint)
+
+
+def _former(
+    records: Iterable[Deployed], name: str, named: Mapping[bytes, Entry | None]
+) -> dict[bytes, Entry | None]:
+    known = next((record for record in records if record.deployment == name), None)
+    if known is None:
+        return {}
+    return {path: entry for path, entry in {**known.former, **known.entries}.items() if path not in named}
 
 
 # -- what shall be -------------------------------------------------------------------------------------------
@@ -104,7 +161,8 @@ def _desired(host: Host, item: Item, live: Entry | None) -> Entry:
         return entry if item.kind == DIRECTORY else entry._replace(mtime=host.now_ns())
     is_same = live.same_content(entry)
     xattrs = tuple(pair for pair in live.xattrs if is_same or pair[0] not in _OF_THE_CONTENT)
-    entry = entry._replace(acl=live.acl, default_acl=live.default_acl, xattrs=xattrs, flags=live.flags)
+    listed = live.acl and with_mode(live.acl, entry.mode)
+    entry = entry._replace(acl=listed, default_acl=live.default_acl, xattrs=xattrs, flags=live.flags)
     if is_same:
         return entry._replace(mtime=live.mtime, holes=live.holes, unstable=live.unstable)
     return entry._replace(mtime=host.now_ns())
@@ -160,7 +218,8 @@ def _check_step(look: Look, step: Step) -> None:
                       hint="move it away first")  # fmt: skip
     is_in_the_way = before.kind == DIRECTORY and step.after is not None and step.after.kind != DIRECTORY
     if is_in_the_way and not look.is_empty(step.path):
-        raise Refused(f"{name} is a directory that is not empty", hint="name it in absent first")
+        hint = "move it away, or have a pre-push hook do that"
+        raise Refused(f"{name} is a directory that is not empty", hint=hint)
 
 
 # -- what follows --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pacha.core import pace
 from pacha.core.changes import Change
+from pacha.core.deployed import last_written
 from pacha.core.names import is_below
 from pacha.core.revision import Revision
 from pacha.core.tracked import Skipped
@@ -54,7 +55,8 @@ def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
     difference = look(host, paths, None, None)
     now = host.now_ns()
     paced = [path for path, text in host.index.paces().items() if pace.is_paced(pace.parse(text), now)]
-    missing = [path for path in host.config.watch if _is_missing(host, path)]
+    gone = _deployed_away(host)
+    missing = [path for path in host.config.watch if path not in gone and _is_missing(host, path)]
     return Status(
         last_of(host),
         host.index.count(),
@@ -107,6 +109,12 @@ def _role(host: Host) -> str:
     if host.config.serve_account is not None or os.path.isdir(os.path.join(host.state, "server")):
         return "server"
     return "client" if host.config.servers else "standalone"
+
+
+def _deployed_away(host: Host) -> set[bytes]:
+    """What is to be absent, as deployments want it."""
+    written = last_written(host.deployments.all())
+    return {path for path, (_, entry) in written.items() if entry is None}
 
 
 def _is_missing(host: Host, path: bytes) -> bool:

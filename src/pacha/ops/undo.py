@@ -18,6 +18,7 @@ from pacha.core.errors import PachaError
 from pacha.core.plan import Step, build
 from pacha.core.shown import shown
 from pacha.core.tracked import Blob
+from pacha.ops import aside
 from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import UNDONE, remove_temporaries
 from pacha.ops.look import Look
@@ -29,16 +30,16 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal, Spool
 
 
-def undo_push(host: Host, journal: Journal, why: str) -> bool:
-    """Undo a push that nobody attends to any more: files, services, and then its `on-failure` hooks. Whether
-    all is as it was.
+def undo_push(host: Host, journal: Journal, why: str) -> str:
+    """Undo a push that nobody attends to any more: files, services, and then its `on-failure` hooks. What is
+    not as it was, in words.
 
     Under the lock of live files. Killed anywhere, the same again finishes it. Where others have seen what the
     push made, the journal stays until that is in the history.
     """
     was_applied = journal.is_applied
-    if not put_back(host, journal):
-        return False
+    if left := put_back(host, journal):
+        return left
     serve_again(host, journal.outcome.get("services", ()))
     files = {name: journal.get(Blob(*place)) for name, place in journal.header.get("on_failure", {}).items()}
     told = {"operation": "push", "error": {"kind": "undone", "message": why}}
@@ -52,7 +53,7 @@ def undo_push(host: Host, journal: Journal, why: str) -> bool:
     else:
         host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
         journal.discard()
-    return True
+    return ""
 
 
 def serve_again(host: Host, services: Sequence[Sequence[str]]) -> None:
@@ -65,13 +66,12 @@ def serve_again(host: Host, services: Sequence[Sequence[str]]) -> None:
             host.report.note(f"the service {name} could not be {action}ed again")
 
 
-def put_back(host: Host, journal: Journal) -> bool:
-    """Make each path of the journal's plan what it was before; what cannot be is told. Whether all of them
-    are.
+def put_back(host: Host, journal: Journal) -> str:
+    """Make each path of the journal's plan what it was before. Those that cannot be, in words.
 
     Under the lock of live files. Killed anywhere, the journal is still there, and the same again finishes it.
     """
-    remove_temporaries(host, journal)
+    remove_temporaries(host, journal, aside.names(journal.id, journal.steps))
     look = Look(host)
     before = {step.path: step.before for step in journal.steps if step.before is not None}
     touched = {step.path for step in journal.steps}
@@ -92,10 +92,11 @@ def put_back(host: Host, journal: Journal) -> bool:
             work = Apply(host, _Unkept(spool), steps)
             work.prepare({}, contents, None)
             results = work.run()
-    left = [done for done in results if not done.ok]
-    for done in left:
-        host.report.note(f"could not be put back: {shown(done.step.path)}: {done.reason}")
-    return not left
+    aside.bring_back(host, journal.id, journal.steps)
+    left = [f"{shown(done.step.path)}: {done.reason}" for done in results if not done.ok]
+    for words in left:
+        host.report.note(f"could not be put back: {words}")
+    return left[0] + (f", and {len(left) - 1} more" if len(left) > 1 else "") if left else ""
 
 
 class _Unkept:

@@ -61,6 +61,10 @@ class Workbench:
             os.close(descriptor)
         return name
 
+    def name_again(self, source: Directory, source_name: bytes, name: bytes) -> None:
+        """Another name, here, for an entry that is no directory."""
+        os.link(source_name, name, src_dir_fd=source.descriptor, dst_dir_fd=self._at, follow_symlinks=False)
+
     def _make_file(self, name: bytes, entry: Entry, data: bytes) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=self._at)
@@ -179,6 +183,11 @@ class Workbench:
         except OSError:  # something came into the directory meanwhile: take it all back
             kernel.rename(self._at, temporary, name, kernel.RENAME_EXCHANGE)
             raise
+
+    def move(self, name: bytes, target: Directory, target_name: bytes) -> None:
+        """Let an entry of this directory, which is none itself, take the place of one of another."""
+        os.rename(name, target_name, src_dir_fd=self._at, dst_dir_fd=target.descriptor)
+        self.discard(name)  # rename does nothing where both names are one file
 
     def remove(self, name: bytes) -> None:
         """Remove an entry; a directory must be empty."""
