@@ -82,7 +82,8 @@ def go_wrong(scene: Scene, kind: str, seconds: float) -> float:
     live = scene.web1.root / next(name for name in WRONG[kind] if name.startswith("files/"))[6:]
     was = live.read_bytes() if live.exists() else b""
     process = scene.net.begin_push(wrong, "web1", "--confirm", f"{seconds:g}s")
-    until(lambda: live.exists() and live.read_bytes() != was)
+    until(lambda: (live.exists() and live.read_bytes() != was) or process.poll() is not None)
+    assert process.poll() is None, scene.net.pusher.finish(process)
     began = time.monotonic()
     if kind == "reboot":
         time.sleep(1)

@@ -18,7 +18,15 @@ from pacha.core.entry import render_entry
 from pacha.core.errors import Refused
 from pacha.core.names import is_below
 from pacha.core.normalize import Normal
-from pacha.core.revision import Revision, Stamp, clean_author, clean_text
+from pacha.core.revision import (
+    BEFORE_REBUILD,
+    REBUILD,
+    SHORT_REBUILD,
+    Revision,
+    Stamp,
+    clean_author,
+    clean_text,
+)
 from pacha.core.shown import shown as show_path
 from pacha.core.tracked import Draft, Row, Skipped
 from pacha.core.who import Origin, program_of
@@ -78,7 +86,7 @@ class Difference(NamedTuple):
 
 
 # What brings files back records what was there, and what is there then, to the last line.
-EXACT = ("rollback", "undo", "rebuild", "before-rebuild")
+EXACT = ("rollback", "undo", REBUILD, BEFORE_REBUILD, SHORT_REBUILD)
 
 
 def look(
@@ -145,6 +153,12 @@ def capture(
         )
 
 
+def _counted(host: Host, cause: str) -> str:
+    """The cause; of what is captured while a rebuild is unfinished that it is no state of the host."""
+    is_other = cause not in (REBUILD, SHORT_REBUILD)
+    return BEFORE_REBUILD if is_other and host.rebuild_file.read() is not None else cause
+
+
 def record(  # noqa: PLR0913 - one name for each thing that a revision says
     host: Host,
     paths: Sequence[bytes] | None = None,
@@ -179,6 +193,7 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
             if any(map(is_secret, difference.changes)) and origin != origin.discreet:
                 # The agent knows what `[secrets]` names, but not each other name of such a file.
                 origin, message, cause = origin.discreet, "", program_of(cause)
+            cause = _counted(host, cause)
             told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
             hooks = run_hooks(
                 host, "pre-capture", told, revision=tip[:12] or None, stop=True,

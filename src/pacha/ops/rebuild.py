@@ -23,6 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
+from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
@@ -34,7 +35,6 @@ from pacha.ops.ports import Hooks
 from pacha.ops.rebuild_line import continue_line, has, takes_history
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
-    BEFORE,
     Desired,
     Draft,
     Request,
@@ -134,16 +134,16 @@ class _Rebuild:
             "skip": sorted(request.skip),
         }
         self._progress: dict[str, Any] = {"request": asked, "done": []}
-        self.is_unfinished = written is not None and written[0].get("request") == asked
+        pinned = None
+        if written is not None and written[0].get("request") == asked:
+            pinned = _found(source, written[0]["target"])
+        self.is_unfinished = pinned is not None
         if self.is_unfinished and written is not None:
             self._progress = written[0]
         elif written is not None and "owners" in written[0]:  # nobody else knows whose these files are
             self._progress["owners"] = written[0]["owners"]
-        target = (
-            source.store.find(self._progress["target"])
-            if self.is_unfinished
-            else target_of(source, request.to)
-        )
+        is_own = source.store.path == host.store.path
+        target = pinned or target_of(source, request.to, "" if is_own else host.machine)
         self._progress["target"] = target.node
         self._own = host.rules
         self._desired = desire(host, source, target, request)
@@ -179,11 +179,7 @@ class _Rebuild:
     def run(self, plan: Draft, settle: Callable[[Desired], None], started: float) -> Rebuilt:
         """Do what is not done yet."""
         host, target = self._host, self._desired.target
-        in_force = host.config, host.rules, host.secrets
-        settle(self._desired)
-        host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
-        continue_line(host, self._source, self._request, self._desired)
-        self._save()
+        self._begin(settle)
         done = self._progress["done"]
         is_changed = "files" in done and len(plan.refused) < len(plan.files.steps)
         if is_changed:  # by somebody, since they were there: that is kept, too
@@ -191,7 +187,7 @@ class _Rebuild:
         # Else once: what an interrupted one has done is no state of before.
         if "before" not in self._progress or is_changed:
             told = f"before rebuild of {self._request.name} to {target.id}"
-            had = record(host, self._desired.scope, cause=BEFORE, message=told, unpaced=None).revision
+            had = record(host, self._desired.scope, cause=BEFORE_REBUILD, message=told, unpaced=None).revision
             self._progress["before"] = self._progress.get("before") or had
             self._save()
         before = self._progress["before"]
@@ -216,8 +212,9 @@ class _Rebuild:
         )
         message = f"rebuild of {self._request.name} to {target.id}"
         known = self._known()
+        cause = REBUILD if self._is_whole(left) else SHORT_REBUILD
         made = record(
-            host, self._desired.scope, cause="rebuild", message=message, unpaced=None,
+            host, self._desired.scope, cause=cause, message=message, unpaced=None,
             earlier_hooks=self._hooks, known=known,
         )  # fmt: skip
         host.rebuild_file.remove()
@@ -235,6 +232,26 @@ class _Rebuild:
             self._files_seconds,
             was_run=True,
         )
+
+    def _begin(self, settle: Callable[[Desired], None]) -> None:
+        """Be the host, by configuration and by history."""
+        host = self._host
+        in_force = host.config, host.rules, host.secrets
+        self._save()  # from here on a capture knows that this is no state of the host
+        try:
+            settle(self._desired)
+        except BaseException:
+            if not self.is_unfinished:
+                host.rebuild_file.remove()
+            raise
+        host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
+        continue_line(host, self._source, self._request, self._desired)
+        self._save()
+
+    def _is_whole(self, left: Sequence[Step]) -> bool:
+        """Whether the host is what it was, so that a later rebuild may aim at this."""
+        was_all_asked = not self._request.only and not self._request.skip & {"users", "files"}
+        return was_all_asked and not left and not any(map(is_missing, self._deviations))
 
     def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
         """Do it, and write down that it is done, unless it says that it is not: the next run does more."""
@@ -359,6 +376,14 @@ class _Rebuild:
         steps = [done.step for done in self._results.values()]
         stored = stored_files(self._source, self._desired.target, steps)
         return {s.path: (s.after, stored[s.path]) for s in steps if s.after and s.path in stored}
+
+
+def _found(source: Kept, node: str) -> Revision | None:
+    """What an interrupted one aimed at; None in a history, another copy maybe, that does not have it."""
+    try:
+        return source.store.find(node)
+    except NotFound:
+        return None
 
 
 def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:

@@ -30,7 +30,7 @@ from pacha.core.identity import identity
 from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
 from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
-from pacha.core.revision import Revision
+from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
 from pacha.ops.facts import stored_facts
@@ -42,7 +42,6 @@ from pacha.ops.tip import lines_at, text_at
 
 PARTS = ("packages", "users", "files", "hooks")
 MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
-BEFORE = "before-rebuild"
 _NAMED_AT_MOST = 10  # of accounts that clash
 
 
@@ -98,16 +97,35 @@ class Draft(NamedTuple):
         return is_done and not more
 
 
-def target_of(source: Past, to: str | None) -> Revision:
-    """The revision that is meant: the newest that is a state of the host, not what a fresh machine had before
-    a rebuild.
+def target_of(source: Past, to: str | None, machine: str = "") -> Revision:
+    """The revision that is meant: the newest that is a state of the host, not of a machine that was not yet,
+    or not wholly, rebuilt. Nor, where it is to be this `machine`, what that captured without being rebuilt,
+    if another one was the host before.
     """
     if to is not None:
         return resolve(source, to)
+    newest = next(filter(_is_state, source.store.history()), None)
+    if newest is None:
+        raise NotFound(f"there is no history of {source.name}", hint="pacha host list, on the server")
+    is_ours = newest.stamp.machine == machine
+    return (is_ours and last_of_another(source, newest)) or newest
+
+
+def _is_state(revision: Revision) -> bool:
+    """Whether it is one of the host, as it was at work."""
+    return revision.stamp.cause not in (BEFORE_REBUILD, SHORT_REBUILD)
+
+
+def last_of_another(source: Past, newest: Revision) -> Revision | None:
+    """The last state of the machine that was the host before, where that of `newest` was never rebuilt."""
     for revision in source.store.history():
-        if revision.stamp.cause != BEFORE:
+        if revision.position > newest.position:
+            continue
+        if revision.stamp.machine == newest.stamp.machine and revision.stamp.cause == REBUILD:
+            return None
+        if revision.stamp.machine != newest.stamp.machine and _is_state(revision):
             return revision
-    raise NotFound(f"there is no history of {source.name}", hint="pacha host list, on the server")
+    return None
 
 
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
@@ -212,6 +230,7 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
             "files outside the watched paths follow their owners' numbers; no rollback takes that back"
         )
     words += _other_system(host, desired)
+    words += _other_machine(source, desired.target, request)
     files = Planned([], {})
     if request.wants("files"):
         files = plan_files(host, source, desired, lambda _path: True)
@@ -238,6 +257,19 @@ def _other_system(host: Host, desired: Desired) -> list[str]:
         return []
     words = [" ".join(one.get(key, "?") for key in keys) for one in (was, here)]
     return [f"this is another system: {words[1]}, and it was {words[0]}"]
+
+
+def _other_machine(source: Past, target: Revision, request: Request) -> list[str]:
+    """What is to be known where the host's line has gone over to a machine that was not made it."""
+    if request.to is not None:
+        return []
+    meant = target_of(source, None)
+    if meant.position > target.position:
+        return [f"{meant.id} is of this machine, which was not rebuilt yet: this is the state before"]
+    before = last_of_another(source, target)
+    if before is None:
+        return []
+    return [f"another machine was the host until {before.id}, and this one was not rebuilt: --to {before.id}"]
 
 
 def plan_packages(host: Host, told: Facts) -> tuple[list[PackageStep], list[Deviation]]:

@@ -18,7 +18,7 @@ from pacha.core.errors import NotFound
 from pacha.core.names import is_below, outermost
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
-from pacha.core.revision import Revision
+from pacha.core.revision import BEFORE_REBUILD, Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown as show_path
 from pacha.ops.apply import Done
@@ -138,6 +138,12 @@ def _tracked(host: Host, paths: Sequence[bytes]) -> list[bytes]:
     return outermost(found)
 
 
+def _is_all(host: Host, scope: Sequence[bytes]) -> bool:
+    """Whether everything that is watched goes back, but for Pacha's own."""
+    watched = [watch for watch in host.rules.watches if watch not in host.rules.own]
+    return all(any(is_below(watch, top) for top in scope) for watch in watched)
+
+
 def _do(
     host: Host,
     scope: Sequence[bytes],
@@ -168,9 +174,14 @@ def _do(
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
+    cause = "rollback"
+    if target.stamp.cause == BEFORE_REBUILD and _is_all(host, scope):  # that rebuild is taken back
+        cause = BEFORE_REBUILD
+        if host.rebuild_file.read() is not None:
+            host.rebuild_file.remove()
     known = {s.path: (s.after, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
     outcome = record(
-        host, scope, cause="rollback", message=message, unpaced=None, earlier_hooks=hooks, known=known
+        host, scope, cause=cause, message=message, unpaced=None, earlier_hooks=hooks, known=known
     )
     if deadline is None:
         finish(host, journal, done)
