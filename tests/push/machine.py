@@ -55,7 +55,7 @@ class Machine:
         namespaces = ("--net", "--mount", "--uts", "--pid", "--fork", "--kill-child=KILL")
         return subprocess.Popen(
             ["unshare", *namespaces, "sh", "-c", _BOOT, "sh", str(self.root)],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
         )  # fmt: skip
 
@@ -144,6 +144,8 @@ class Network:
         number = machine.number
         device, ours, pid = f"m{number}", _PUSHER.format(number=number), str(machine.process.pid)
         here, there = self._here(), ("nsenter", "--target", pid, "--net")
+        # The one to the machine before it was started again goes when the kernel has time for it.
+        subprocess.run([*here, "ip", "link", "delete", device], capture_output=True)
         for where, words in (
             (here, f"link add {device} type veth peer name eth0 netns {pid}"),
             (here, f"address add {ours}/30 dev {device}"),
