@@ -38,7 +38,7 @@ WRONG = {
     "sshd": SSHD,
     "network": NET,
     "both": {**SSHD, **NET, "pacha.toml": 'restart = ["ssh", "net"]\n'},
-    "receiver": {"files/etc/issue": "wrong\n", "hooks/post-push/1": "#!/bin/sh\nkill -9 $PPID\n"},
+    "receiver": {**NET, "hooks/post-push/1": "#!/bin/sh\nkill -9 $PPID\n"},
     "reboot": NET,
 }
 

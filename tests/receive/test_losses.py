@@ -67,6 +67,7 @@ def test_what_is_not_put_back_is_said_and_the_next_push_waits_for_it(host: Targe
     hook = b"chattr +i $PACHA_ROOT/etc/a; exit 3\n"
     files = [file("/etc/a", b"new\n"), file("/etc/b", b"new\n")]
     try:
+        host.pacha.ok("watch", "/etc")
         answer = host.receive(stream(files, hooks={"post-push/1": hook}))
         assert (answer.code, answer.done["reverted"]) == (1, False)
         assert "NOT everything could be put back: /etc/a: " in answer.done["error"]["message"]
@@ -76,6 +77,9 @@ def test_what_is_not_put_back_is_said_and_the_next_push_waits_for_it(host: Targe
         assert later.code == 1
         assert "not wholly undone: /etc/a" in later.done["error"]["message"]
         assert host.read("/etc/b") == b"old\n"
+        assert host.pacha.run("capture").code == 0
+        back = host.pacha.run("rollback", "/etc", "--to", "1s", "-y")
+        assert (back.code, "not wholly undone" in back.err) == (1, True), back
     finally:
         subprocess.run(["chattr", "-i", host.root / "etc/a"], check=True)
     assert host.receive(stream([file("/etc/b", b"later\n")])).code == 0

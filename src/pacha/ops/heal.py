@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 UNDONE = "undone"  # a journal's state, where others had seen what the push had made
 
 
-def heal(host: Host) -> None:
-    """Under the lock: mend the store, remove temporary files, settle journals."""
+def heal(host: Host, *, must: bool = False) -> None:
+    """Under the lock: mend the store, remove temporary files, settle journals. What changes live files next
+    `must` have them settled: Failed where a push cannot be undone wholly.
+    """
     with host.lock:
         mend_store(host)
         if host.journals.any():
             for journal, complete in list(host.journals.all()):
                 if complete and journal.header.get("is_whole"):
-                    _settle_whole(host, journal)
+                    _settle_whole(host, journal, must=must)
                 else:
                     _settle(host, journal, complete)
 
@@ -187,11 +189,11 @@ def remove_temporaries(host: Host, journal: Journal, spared: Collection[bytes] =
     return was_everywhere
 
 
-def _settle_whole(host: Host, journal: Journal) -> None:
+def _settle_whole(host: Host, journal: Journal, *, must: bool) -> None:
     """A plan that is done as a whole or not at all: recorded where it was done, else put back; what waits to
     be confirmed goes on waiting, and is recorded as far as captures see it.
     """
-    settle_live(host, journal)
+    settle_live(host, journal, must=must)
     if journal.is_applied or is_undone(journal):
         from pacha.ops.pushed import settle
 

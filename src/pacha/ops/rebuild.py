@@ -98,7 +98,7 @@ def rebuild(
     shown: tuple[object, ...] | None = None
     while True:
         with host.lock:
-            heal(host)
+            heal(host, must=True)
             tip_of(host)
             work = _Rebuild(host, source, request, rehearsal)
             plan = work.draft()

@@ -76,7 +76,7 @@ def rollback(
     while True:
         with host.lock, closing(host.new_spool()) as spool:
             host.store.prepare()
-            heal(host)
+            heal(host, must=True)
             tip_of(host)
             live = live_state(host, scope, None if dry_run else spool)
             target = resolve(host, to)
