@@ -59,6 +59,11 @@ class Outcome(NamedTuple):
         found = self.answer.get(key)
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
+    def lines(self, key: str) -> list[str]:
+        """The texts of a list in the answer; what is none is left out."""
+        found = self.answer.get(key)
+        return [one[:_LONGEST] for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
     @property
     def waits(self) -> bool:
         """Whether it is undone unless it is confirmed."""
