@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pacha.adapters.sessions import Sessions
+from tests.agents import until
 from tests.push.fleet import Fleet, fleet
 from tests.sshd import free_port, make_key
 
@@ -143,6 +145,19 @@ def test_what_a_host_says_cannot_drive_the_terminal(them: Fleet) -> None:
     assert result.code == 1
     assert "\\x1b[2J" in result.out
     assert not {"\x1b", "\u202e"} & set(result.out + result.err)
+
+
+def test_one_that_is_given_up_is_heard_of_no_more(them: Fleet) -> None:
+    them.host("silent", "sh -c 'cat >/dev/null; sleep 400'")
+    sessions = Sessions(f"ssh -F {them.ssh_config}", str(them.pusher.state))
+    try:
+        sessions.start("silent", "pacha receive", [b"stream"])
+        until(lambda: not sessions.wait(0.05) and "Accepted" in them.server.said())
+        sessions.stop("silent")
+        sessions.stop("silent")
+        assert sessions.wait(0.2) == []
+    finally:
+        sessions.close()
 
 
 def test_groups_are_those_of_the_configuration(them: Fleet) -> None:
