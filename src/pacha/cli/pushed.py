@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from pacha.core.answer import CHANGED, FAILED, OK, REVERTED, STATES, UNREACHABLE, Outcome
-from pacha.core.errors import Interrupted
 from pacha.ops.push import Pushed
 from pacha.ui.text import STEP_COLOURS, clip, content_line, paint, plural, printable, use_colour
 
@@ -286,10 +285,10 @@ def pushed_object(pushed: Pushed, deployment: str, seconds: float, dry_run: bool
     }
 
 
-def exit_code(pushed: Pushed) -> int:
-    """0, or 3 where some hosts are not as they shall be, or 1 where none is; 130 where it was stopped."""
+def exit_code(pushed: Pushed, stopped: int) -> int:
+    """0, or 3 where some hosts are not as they shall be, or 1 where none is; `stopped` where it was."""
     if not unsettled(pushed):
         return 0
     if pushed.is_stopped:
-        return Interrupted().exit_code
+        return stopped
     return 3 if any(one.is_done for one in pushed.outcomes) else 1

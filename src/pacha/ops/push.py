@@ -131,8 +131,13 @@ class Push:
                 elif run.confirming is not None:
                     self._go_on(host, run, run.confirming)
             self._watcher.tick()
+        return self.so_far()
+
+    def so_far(self) -> Pushed:
+        """What is known by now; whoever has not ended counts as left."""
         outcomes = [self._outcomes[host] for host in self._hosts if host in self._outcomes]
-        return Pushed(outcomes, list(self._waiting), self._is_stopped)
+        left = [host for host in self._hosts if host not in self._outcomes]
+        return Pushed(outcomes, left, self._is_stopped)
 
     def _may_begin(self) -> bool:
         most = self._pace.most_failures
