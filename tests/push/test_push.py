@@ -66,6 +66,23 @@ def test_each_host_gets_its_own_and_then_there_is_nothing_to_do(them: Fleet) -> 
     assert them.hosts["web1"].read("/etc/motd") == "hello\n"
 
 
+def test_what_has_changed_is_called_what_it_is(them: Fleet) -> None:
+    folder = them.deploy("kinds", {"files/etc/motd": "hello\n", "files/etc/issue": "hello\n"})
+    (folder / "files/etc/app/spool").mkdir(parents=True)
+    (folder / "files/etc/issue.net").symlink_to("issue")
+    assert "web1  changed: 2 files, 2 directories, 1 link\n" in them.push("kinds", "web1").out
+    assert "web1  nothing to do\n" in them.push("kinds", "web1").out
+    hook = "#!/bin/sh\ntrue\n"
+    them.deploy("kinds", {"hooks/post-push/1": hook})
+    result = them.push("kinds", "web1", "web2")
+    assert "web1  no file changed; 1 hook ran\n" in result.out
+    assert "1 changed, 1 where only hooks ran" in result.out
+    them.deploy("kinds", {"hooks/pre-push/1": hook})
+    result, hosts, last = them.told("kinds", "web1")
+    assert (result.code, hosts["web1"]["state"], last["hosts"]["ok"]) == (0, "ok", ["web1"])
+    assert len(hosts["web1"]["hooks"]) == 2
+
+
 def test_a_dry_run_shows_the_difference_and_touches_nothing(them: Fleet) -> None:
     assert them.push("web", "web1", "web2").code == 0
     them.deploy("web", {"files/etc/motd": "good day\n"})

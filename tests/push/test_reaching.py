@@ -184,6 +184,13 @@ def test_ctrl_c_lets_what_was_begun_end(them: Fleet) -> None:
     }
 
 
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", ""])
+def test_numbers_that_are_none_are_refused(them: Fleet, number: str) -> None:
+    for option in ("--max-failures", "--batch", "--jobs"):
+        result = them.push("motd", "web1", option, number)
+        assert (result.code, "is no number of" in result.err) == (2, True), result
+
+
 def test_without_a_terminal_it_asks_nobody(them: Fleet) -> None:
     result = them.pusher.run("push", "motd", "web1")
     assert result.code == 2

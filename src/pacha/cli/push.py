@@ -59,7 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-failures",
         metavar="N",
-        type=int,
+        type=_limit,
         help="begin no more hosts once more than N have failed (default: any number; with --batch 0)",
     )
     parser.add_argument("--bootstrap", action="store_true", help="bring Pacha to hosts that have none")
@@ -103,6 +103,12 @@ def run(session: Session, options: Namespace) -> int:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{text!r} is no number of hosts", hint="1 or more")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is no number of failures", hint="0 or more")
     return int(text)
 
 

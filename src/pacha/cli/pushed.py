@@ -22,6 +22,7 @@ _LONGEST_NAME = 24
 _SHORTEST_NAMES = 8  # columns that are worth naming hosts in
 _OUTPUT_LINES = 20  # of each failed hook, or of the tool that failed
 _MOST_NOTES = 20
+_KINDS = {"dir": "directory", "symlink": "link"}  # of entries; all others are called files
 _GONE = {"restart": "restarted", "reload": "reloaded"}
 
 
@@ -37,16 +38,19 @@ def in_words(one: Outcome, dry_run: bool) -> str:
         during = f" during {step}" if isinstance(step, str) and step not in ("", "done") else ""
         return printable(f"{_IN_WORDS[one.state]}{during}: {one.trouble.message}")
     if one.state == OK:
-        return "nothing to do"
+        hooks = len(one.listed("hooks"))
+        return f"no file changed; {plural(hooks, 'hook')} ran" if hooks else "nothing to do"
     return printable(f"{'would change' if dry_run else 'changed'}: {_changes(one)}")
 
 
 def _changes(one: Outcome) -> str:
-    """`2 files (1 changed by hand), 1 package, nginx restarted`."""
-    steps, packages = one.listed("steps"), one.answer.get("packages")
+    """`2 files, 1 directory (1 changed by hand), 1 package, nginx restarted`."""
+    packages = one.answer.get("packages")
+    kinds = Counter(_KINDS.get(str(step.get("kind")), "file") for step in one.listed("steps"))
+    entries = ", ".join(plural(kinds[word], word) for word in ("file", "directory", "link") if kinds[word])
     whose = Counter(map(_whose, one.listed("edited")))
     others = ", ".join(f"{count} {words}" for words, count in sorted(whose.items()))
-    parts = [plural(len(steps), "file") + (f" ({others})" if others else "")] if steps else []
+    parts = [entries + (f" ({others})" if others else "")] if entries else []
     if isinstance(packages, list) and packages:
         parts.append(plural(len(packages), "package"))
     for service in one.listed("services"):
@@ -229,7 +233,11 @@ def closing_line(pushed: Pushed, seconds: float, dry_run: bool) -> str:
         REVERTED: "failed and undone",
         UNREACHABLE: "unreachable",
     }
+    with_hooks = sum(one.state == OK and bool(one.listed("hooks")) for one in pushed.outcomes)
+    counts[OK] -= with_hooks
     parts = [f"{counts[state]} {words}" for state, words in names.items() if counts[state]]
+    if with_hooks:
+        parts.append(f"{with_hooks} where only hooks ran")
     if pushed.left:
         parts.append(f"{len(pushed.left)} not begun")
     total = len(pushed.outcomes) + len(pushed.left)

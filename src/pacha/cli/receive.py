@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import BufferedReader
 
+    from pacha.ops.apply import Done
     from pacha.ops.receive import Receiving
 
 _FORMAT = 1
@@ -128,7 +129,10 @@ def _outcome(work: Receiving) -> dict[str, Any]:
 
     return {
         "revision": None,
-        "steps": step_objects(work.results),
+        "steps": [
+            {**told, "kind": _kind(done)}
+            for told, done in zip(step_objects(work.results), work.results, strict=True)
+        ],
         "hooks": [{"name": ran.name, "exit": ran.exit, "output": ran.output} for ran in work.hooks],
         "packages": work.packages,
         "services": [service._asdict() for service in work.services],
@@ -142,6 +146,12 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         "confirm": work.confirm or None,
         "seconds": round(work.seconds, 3),
     }
+
+
+def _kind(done: Done) -> str:
+    """What an entry will be, or was."""
+    entry = done.step.after or done.step.before
+    return entry.kind.decode() if entry is not None else ""
 
 
 def _explained(problem: OSError) -> PachaError:
