@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -54,6 +55,10 @@ def test_trouble_is_told_apart(them: Fleet) -> None:
     assert last["hosts"]["failed"] == ["nothing", "old", "dies"]
     assert "not known here" in hosts["stranger"]["error"]["message"]
     assert "another host key" in hosts["changed"]["error"]["message"]
+    _, _, command = hosts["changed"]["error"]["hint"].rpartition(": ")
+    assert command == f"ssh-keygen -f {them.place}/wrong -R hub"
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert (them.place / "wrong").read_text() == "", "what is said to do does it"
     assert hosts["dies"]["error"]["message"] == "the connection was lost during live"
 
 

@@ -12,6 +12,7 @@ from pacha.core.answer import Ended, Line, Outcome
 from pacha.core.destinations import expand, host_of
 from pacha.core.errors import UsageError
 from pacha.core.ssh_command import kept_words
+from pacha.core.ssh_trouble import explain
 from pacha.ops.push import RECEIVE, Pace, Push, Pushed
 
 DONE = b'{"phase": "done", "ok": true, "steps": []}'
@@ -160,6 +161,17 @@ def test_how_ssh_ends_is_told_apart(words: str, code: int, state: str, kind: str
     assert found.trouble is not None
     assert (found.state, found.trouble.kind) == (state, kind)
     assert found.trouble.message
+
+
+def test_a_wrong_host_key_is_forgotten_where_ssh_found_it() -> None:
+    said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n{}Host key verification failed."
+    found = "Offending ECDSA key in /home/me/a b/known_hosts:3\r\nHost key for [web.example]:2222 has changed and …\n"
+    for words, command in (
+        (found, "ssh-keygen -f '/home/me/a b/known_hosts' -R '[web.example]:2222'"),
+        ("", "ssh-keygen -R web1"),
+    ):
+        trouble = explain("ssh://me@web1:2222", said.format(words))
+        assert trouble.hint == f"compare its key; if it is the right one: {command}"
 
 
 def test_a_connection_that_breaks_names_the_phase() -> None:
