@@ -52,6 +52,7 @@ OWN_FILES = {
     "adapters/state.py": "the state folder",
     "adapters/throwaway.py": "the root of a rehearsal, in the state folder",
     "cli/main.py": "/dev/null",
+    "cli/push_stop.py": "/dev/null",
     "cli/started.py": "/dev/null",
     "server/keys_file.py": "authorized_keys, as the account whose it is",
     "server/log.py": "the server's log, in the state folder",

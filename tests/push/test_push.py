@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents import until
 from tests.docs.test_json import GENERAL, documented, fields, section
 from tests.push.fleet import Fleet, Host, fleet
 
@@ -62,6 +64,23 @@ def test_each_host_gets_its_own_and_then_there_is_nothing_to_do(them: Fleet) -> 
     assert "changed: 1 file" in them.push("web", "web2").out
     assert them.hosts["web2"].read("/etc/motd") == "good day\n"
     assert them.hosts["web1"].read("/etc/motd") == "hello\n"
+
+
+def test_what_has_changed_is_called_what_it_is(them: Fleet) -> None:
+    folder = them.deploy("kinds", {"files/etc/motd": "hello\n", "files/etc/issue": "hello\n"})
+    (folder / "files/etc/app/spool").mkdir(parents=True)
+    (folder / "files/etc/issue.net").symlink_to("issue")
+    assert "web1  changed: 2 files, 2 directories, 1 link\n" in them.push("kinds", "web1").out
+    assert "web1  nothing to do\n" in them.push("kinds", "web1").out
+    hook = "#!/bin/sh\ntrue\n"
+    them.deploy("kinds", {"hooks/post-push/1": hook})
+    result = them.push("kinds", "web1", "web2")
+    assert "web1  no file changed; 1 hook ran\n" in result.out
+    assert "1 changed, 1 where only hooks ran" in result.out
+    them.deploy("kinds", {"hooks/pre-push/1": hook})
+    result, hosts, last = them.told("kinds", "web1")
+    assert (result.code, hosts["web1"]["state"], last["hosts"]["ok"]) == (0, "ok", ["web1"])
+    assert len(hosts["web1"]["hooks"]) == 2
 
 
 def test_a_dry_run_shows_the_difference_and_touches_nothing(them: Fleet) -> None:
@@ -136,21 +155,23 @@ def test_many_hosts_in_batches(tmp_path: Path) -> None:
         assert all(host.read("/etc/motd") == "hello\n" for host in them.hosts.values())
 
 
-def test_stopped_it_ends_what_it_has_begun_and_can_be_gone_on_with(tmp_path: Path) -> None:
+HELD = "#!/bin/sh\necho x >> {ran}\nuntil [ -e {gate} ]; do sleep 0.02; done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_it_ends_what_it_has_begun_and_can_be_gone_on_with(tmp_path: Path, number: int) -> None:
     gate, ran = tmp_path / "gate", tmp_path / "ran"
     with fleet(tmp_path, "web1", "web2") as them:
-        hook = f"#!/bin/sh\necho x >> {ran}\nuntil [ -e {gate} ]; do sleep 0.02; done\n"
+        hook = HELD.format(ran=ran, gate=gate)
         them.deploy("motd", {"files/etc/motd": "hello\n", "hooks/post-push/10-wait": hook})
         process = them.pusher.start("push", "motd", "web1", "web2", "--jobs", "1", "-y")
-        deadline = time.monotonic() + 20
-        while not ran.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        until(ran.exists)
+        process.send_signal(number)
         time.sleep(0.3)
         assert process.poll() is None, "it waits for what it has begun"
         gate.touch()
         result = them.pusher.finish(process)
-        assert result.code == 130, result
+        assert result.code == 128 + number, result
         assert "stopping: no more hosts are begun" in result.err
         assert "1 changed, 1 not begun" in result.out
         assert (them.hosts["web1"].read("/etc/motd"), them.hosts["web2"].has("/etc/motd")) == (
@@ -161,3 +182,40 @@ def test_stopped_it_ends_what_it_has_begun_and_can_be_gone_on_with(tmp_path: Pat
         assert again.code == 0, again
         assert them.hosts["web2"].read("/etc/motd") == "hello\n"
         assert ran.read_text() == "x\nx\n", "each host once"
+
+
+def test_ended_at_once_it_knows_who_was_done(tmp_path: Path) -> None:
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    with fleet(tmp_path, "web1", "web2", "web3") as them:
+        folder = them.deploy("motd", {"files/etc/motd": "hello\n"})
+        hook = HELD.format(ran=ran, gate=gate).replace("echo", "[ $PACHA_HOST = web1 ] && exit\necho")
+        them.deploy("motd", {"hooks/post-push/10-wait": hook})
+        process = them.pusher.start("push", "motd", "web1", "web2", "web3", "--jobs", "1", "-y")
+        until(ran.exists)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        result = them.pusher.finish(process)
+        gate.touch()
+        assert result.code == 143, result
+        left = json.loads((them.pusher.state / "push.json").read_text())
+        assert left == {str(folder): ["web2", "web3"]}
+
+
+def test_a_terminal_that_goes_away_does_not_cut_it_off(tmp_path: Path) -> None:
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    with fleet(tmp_path, "web1", "web2") as them:
+        hook = HELD.format(ran=ran, gate=gate)
+        folder = them.deploy("motd", {"files/etc/motd": "hello\n", "hooks/post-push/10-wait": hook})
+        words = them.pusher.argv("push", "motd", "web1", "web2", "--jobs", "1", "-y")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(them.pusher.home)
+            os.execve(words[0], words, them.pusher.environment() | {"TERM": "xterm"})
+        until(ran.exists)
+        os.close(terminal)
+        time.sleep(0.5)
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        gate.touch()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+        assert json.loads((them.pusher.state / "push.json").read_text()) == {str(folder): ["web2"]}

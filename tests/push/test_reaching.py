@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pacha.adapters.sessions import Sessions
+from tests.agents import until
 from tests.push.fleet import Fleet, fleet
 from tests.sshd import free_port, make_key
 
@@ -52,6 +55,10 @@ def test_trouble_is_told_apart(them: Fleet) -> None:
     assert last["hosts"]["failed"] == ["nothing", "old", "dies"]
     assert "not known here" in hosts["stranger"]["error"]["message"]
     assert "another host key" in hosts["changed"]["error"]["message"]
+    _, _, command = hosts["changed"]["error"]["hint"].rpartition(": ")
+    assert command == f"ssh-keygen -f {them.place}/wrong -R hub"
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert (them.place / "wrong").read_text() == "", "what is said to do does it"
     assert hosts["dies"]["error"]["message"] == "the connection was lost during live"
 
 
@@ -145,6 +152,19 @@ def test_what_a_host_says_cannot_drive_the_terminal(them: Fleet) -> None:
     assert not {"\x1b", "\u202e"} & set(result.out + result.err)
 
 
+def test_one_that_is_given_up_is_heard_of_no_more(them: Fleet) -> None:
+    them.host("silent", "sh -c 'cat >/dev/null; sleep 400'")
+    sessions = Sessions(f"ssh -F {them.ssh_config}", str(them.pusher.state))
+    try:
+        sessions.start("silent", "pacha receive", [b"stream"])
+        until(lambda: not sessions.wait(0.05) and "Accepted" in them.server.said())
+        sessions.stop("silent")
+        sessions.stop("silent")
+        assert sessions.wait(0.2) == []
+    finally:
+        sessions.close()
+
+
 def test_groups_are_those_of_the_configuration(them: Fleet) -> None:
     them.host("web1", SAID)
     them.configure('[groups]\nweb = ["web1"]\n')
@@ -167,6 +187,13 @@ def test_ctrl_c_lets_what_was_begun_end(them: Fleet) -> None:
     assert json.loads((them.pusher.state / "push.json").read_text()) == {
         str(them.pusher.home / "motd"): ["slow"]
     }
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", ""])
+def test_numbers_that_are_none_are_refused(them: Fleet, number: str) -> None:
+    for option in ("--max-failures", "--batch", "--jobs"):
+        result = them.push("motd", "web1", option, number)
+        assert (result.code, "is no number of" in result.err) == (2, True), result
 
 
 def test_without_a_terminal_it_asks_nobody(them: Fleet) -> None:

@@ -264,6 +264,8 @@ def test_a_service_that_does_not_start_takes_everything_back(services: tuple[Tar
     assert live.read_bytes() == b"old"
     assert log.read_text().splitlines() == ["web restart", "bad restart", "web restart", "bad restart"]
     assert {"phase": "services", "line": "broken"} in answer.lines
+    assert answer.done["output"] == ["broken"], "what undid it says nothing of why"
+    assert answer.done["notes"] == ["the service bad could not be restarted again"]
 
 
 # -- disks -------------------------------------------------------------------------------------------------------

@@ -329,3 +329,16 @@ def test_the_second_of_two_is_told_who_is_at_work(host: Target) -> None:
     assert json.loads(first.stdout.read().splitlines()[-1])["ok"]
     assert first.wait() == 0
     assert host.read("/etc/a") == b"a\n"
+
+
+def test_a_hook_that_says_much_is_streamed_up_to_a_bound(host: Target) -> None:
+    hooks = {"pre-push/1": b"echo before\n", "post-push/1": b"seq 1 50000\n", "post-push/2": b"echo after\n"}
+    answer = host.receive(stream([file("/etc/a", b"a\n")], hooks=hooks))
+    assert answer.code == 0
+    said = [line["line"] for line in answer.lines if line.get("hook") == "post-push/1"]
+    assert said[:-1] == [str(number) for number in range(1, 1001)]
+    assert "left out" in said[-1]
+    assert [line["line"] for line in answer.lines if line.get("hook") == "post-push/2"] == ["after"]
+    kept = {hook["name"]: hook["output"] for hook in answer.done["hooks"]}
+    assert kept["post-push/1"].endswith("49999\n50000\n"), "the end is kept with the result"
+    assert answer.done["notes"] == []

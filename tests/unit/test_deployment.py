@@ -19,7 +19,7 @@ packages = ["nginx-light"]
 absent   = ["/etc/nginx/sites-enabled/default"]
 restart  = ["nginx"]
 [reload]
-ssh = ["/etc/ssh/**"]
+issue = ["/etc/mot*"]
 [owner."/etc/nginx/**"]
 group = "www-data"
 mode = "0640"
@@ -77,7 +77,7 @@ def test_the_whole_of_it(folder: Path) -> None:
     assert deployment.packages == ("nginx-light",)
     assert deployment.absent == (b"/etc/nginx/sites-enabled/default",)
     assert deployment.restart == (Unit("nginx"),)
-    assert deployment.reload == (Unit("ssh", ("/etc/ssh/**",)),)
+    assert deployment.reload == (Unit("issue", ("/etc/mot*",)),)
     assert [(hook.moment, hook.name) for hook in deployment.hooks] == [("check", "10-nginx")]
     assert {item.path: (item.user, item.group, item.mode) for item in deployment.items} == {
         b"/etc/motd": ("", "", 0o644),
@@ -128,6 +128,16 @@ def test_directories_that_are_told_of(tmp_path: Path) -> None:
     assert found["/etc/app/private/key"].mode == 0o640
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["/etc/nginx/**", "/etc/nginx/old", "/etc/nginx/old/**", "/etc/nginx/old/x/y", "/etc/*/old/z", "/etc"],
+)
+def test_what_goes_may_concern_a_service_too(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path / "gone/files/etc/motd", "")
+    write(tmp_path / "gone/pacha.toml", f'absent = ["/etc/nginx/old"]\nreload = {{nginx = ["{pattern}"]}}\n')
+    assert prepare(tmp_path / "gone").for_host("web1").deployment.reload == (Unit("nginx", (pattern,)),)
+
+
 def test_links_are_delivered_as_they_are(tmp_path: Path) -> None:
     write(tmp_path / "links/files/etc/nginx/sites-available/shop", "")
     enabled = tmp_path / "links/files/etc/nginx/sites-enabled"
@@ -175,6 +185,30 @@ WRONG = [
     ("[vars]\nworkers = [1]", 2, "a list does not fit"),
     ("[vars.web1]\nworkers = 1979-05-27", 2, "a date or time does not fit"),
     ("packages = [", 1, "not valid TOML"),
+    ('packages = ["a",\n"b=1.2"]', 2, "packages: 'b=1.2' does not fit"),
+    ('packages = [" a"]', 1, "packages: ' a' does not fit"),
+    ('restart = [" a"]', 1, "restart: ' a' does not fit"),
+    ('[reload]\n" a" = ["/etc/motd"]', 2, "reload.\" a\": ' a' does not fit"),
+    ("[reload]\nnginx = []", 2, 'reload.nginx: an empty list means never; for any path: reload = ["nginx"]'),
+    (
+        '[restart]\nnginx = ["/etc/motd",\n"/nope/**"]',
+        3,
+        "restart.nginx: '/nope/**' matches nothing that is delivered or absent",
+    ),
+    ('absent = ["/etc/nope"]\nreload = {a = ["/etc/nop"]}', 2, "reload.a: '/etc/nop' matches nothing"),
+    (f'[restart]\nnginx = ["/{"x" * 5000}"]', 2, "is too long"),
+    ('absent = ["/a",\n"/proc/x"]', 2, "absent: /proc/x belongs to the kernel"),
+    (f'absent = ["/{"x" * 300}"]', 1, "is too long a path"),
+    ('absent = ["/etc/.pacha.0123456789abcdef.new"]', 1, "one of Pacha's own temporary files"),
+    ('absent = ["/b",\n"/etc/motd/x"]', 2, "absent: /etc/motd/x lies below"),
+    ('[owner."/etc/motd"]\nuser = 4294967295', 2, "user: 4294967295 does not fit"),
+    ('[owner."/etc/motd"]\nuser = "4294967295"', 2, "user: '4294967295' does not fit"),
+    ('[owner."/etc/motd"]\ngroup = -1', 2, "group: -1 does not fit"),
+    ('[owner."/etc/motd"]\ngroup = "a:b"', 2, "group: 'a:b' does not fit"),
+    (f'[owner."/etc/motd"]\ngroup = "{"x" * 65}"', 2, "does not fit"),
+    ('[owner."/etc/motd"]\nuser = " www"', 2, "user: ' www' does not fit"),
+    ("[vars]\na = 1\nb = 1.10", 3, 'vars.b: 1.1 may not be what was written; write it as a text: "1.10"'),
+    ("[vars.web1]\nb = 1.0e400", 2, "inf may not be what was written"),
     ("[vars]\na = 1\na = 2", 3, "is given twice"),
 ]
 
@@ -232,7 +266,9 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("hook-link", lambda folder: (folder / "hooks/check/x").symlink_to("/bin/sh"), "hooks/check/x", "is a symbolic link"),
     ("template-link", lambda folder: (folder / "templates/x").symlink_to("y"), "templates/x", "is a symbolic link"),
     ("typo", lambda folder: (folder / "hooks").rename(folder / "hook"), "hook", "is it meant to be hooks?"),
-    ("kernel", _files(**{"files/proc/sys/x": ""}), "", "/proc/sys/x belongs to the kernel"),
+    ("kernel", _files(**{"files/proc/sys/x": ""}), "files/proc/sys/x", "/proc/sys/x belongs to the kernel"),
+    ("ours", _files(**{"templates/x/.pacha.0123456789abcdef.new": ""}), "templates/x/.pacha", "temporary files"),
+    ("hook-name", lambda folder: write(folder / "hooks/check/10 x", "", 0o755), "hooks/check/10 x", "cannot be called so"),
 ]  # fmt: skip
 
 
@@ -246,7 +282,7 @@ def test_what_no_deployment_may_hold(
     problem = str(refused(folder))
     assert words in problem
     if where:
-        assert problem.startswith(f"{folder}/{where}: ")
+        assert problem.startswith(f"{folder}/{where}")
 
 
 @pytest.mark.root

@@ -12,6 +12,7 @@ from pacha.core.answer import Ended, Line, Outcome
 from pacha.core.destinations import expand, host_of
 from pacha.core.errors import UsageError
 from pacha.core.ssh_command import kept_words
+from pacha.core.ssh_trouble import explain
 from pacha.ops.push import RECEIVE, Pace, Push, Pushed
 
 DONE = b'{"phase": "done", "ok": true, "steps": []}'
@@ -162,6 +163,17 @@ def test_how_ssh_ends_is_told_apart(words: str, code: int, state: str, kind: str
     assert found.trouble.message
 
 
+def test_a_wrong_host_key_is_forgotten_where_ssh_found_it() -> None:
+    said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n{}Host key verification failed."
+    found = "Offending ECDSA key in /home/me/a b/known_hosts:3\r\nHost key for [web.example]:2222 has changed and …\n"
+    for words, command in (
+        (found, "ssh-keygen -f '/home/me/a b/known_hosts' -R '[web.example]:2222'"),
+        ("", "ssh-keygen -R web1"),
+    ):
+        trouble = explain("ssh://me@web1:2222", said.format(words))
+        assert trouble.hint == f"compare its key; if it is the right one: {command}"
+
+
 def test_a_connection_that_breaks_names_the_phase() -> None:
     found = outcome(b'{"phase": "live"}', lost("web1", "client_loop: send disconnect: Broken pipe"))
     assert found.state == "failed"
@@ -174,6 +186,55 @@ def test_a_kept_connection_that_is_gone_is_made_anew_once() -> None:
     assert push(transport, ["web1"]).outcomes[0].state == "ok"
     assert transport.started == ["web1", "web1"]
     assert outcome(stale, stale).state == "unreachable"
+
+
+class Silence(Transport):
+    """Some hosts never say a word; a second passes at each `wait`."""
+
+    def __init__(self, script: Mapping[str, Sequence[bytes | Ended]], *silent: str) -> None:
+        super().__init__(script)
+        self.silent = silent
+        self.now = 0.0
+        self.stopped: list[tuple[str, float]] = []
+
+    def wait(self, seconds: float) -> Sequence[Line | Ended]:
+        self.now += 1.0
+        self.running = [host for host in self.running if host not in self.silent]
+        return super().wait(seconds) if self.running else []
+
+    def stop(self, destination: str) -> None:
+        self.stopped.append((destination, self.now))
+
+    def push(self, hosts: Sequence[str], *pace: Any) -> Pushed:
+        return Push(self, hosts, lambda host: [b""], Pace(*pace), Witness(), lambda: self.now).run()
+
+
+def test_a_host_that_never_says_a_word_is_given_up_and_the_next_is_begun() -> None:
+    transport = Silence({}, "a")
+    first, second = transport.push("ab", 50, 1).outcomes
+    assert transport.stopped == [("a", 121.0)]
+    assert (first.state, first.trouble and first.trouble.kind) == ("failed", "silent")
+    assert first.trouble and first.trouble.message == "it has said nothing for 120 s"
+    assert second.state == "ok"
+
+
+def test_what_a_login_prints_is_no_word_of_the_receivers() -> None:
+    transport = Silence({"a": [b"Welcome"] * 200})
+    assert transport.push("a").outcomes[0].trouble
+    assert transport.stopped == [("a", 121.0)]
+
+
+def test_who_has_spoken_may_take_its_time() -> None:
+    transport = Silence({"a": [b'{"phase": "post-push"}', *[b"no word"] * 1000, DONE]})
+    assert transport.push("a").outcomes[0].state == "ok"
+    assert transport.stopped == []
+
+
+def test_a_connection_that_is_made_anew_has_its_own_time() -> None:
+    stale = lost("a", "mux_client_request_session: read from master failed: Broken pipe")
+    transport = Silence({"a": [*[b"Welcome"] * 100, stale, *[b"Welcome"] * 100, DONE]})
+    assert transport.push("a").outcomes[0].state == "ok"
+    assert transport.started == ["a", "a"]
 
 
 # -- which hosts -------------------------------------------------------------------------------------------

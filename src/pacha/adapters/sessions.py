@@ -49,9 +49,7 @@ class Sessions:
         """Run a command there, which gets the stream on standard input; with `is_fresh` over a connection of
         its own. What still runs there is left to itself. Failed where there is no ssh.
         """
-        if before := self._running.pop(destination, None):
-            before.hang_up()
-            before.process.wait()
+        self.stop(destination)
         words = [*self._words(destination, is_fresh), "--", destination, remote]
         try:
             process = subprocess.Popen(
@@ -66,6 +64,18 @@ class Sessions:
             hint = "install the OpenSSH client, or name it: ssh = ..."
             raise Failed(f"{words[0]} cannot be run: {problem.strerror}", hint=hint) from problem
         self._running[destination] = _Session(destination, process, stream, self._selector)
+
+    def stop(self, destination: str) -> None:
+        """End what runs there, at this side; nothing more is heard of it."""
+        session = self._running.pop(destination, None)
+        if session is None:
+            return
+        session.hang_up()
+        try:
+            session.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            session.process.kill()
+            session.process.wait()
 
     def wait(self, seconds: float) -> list[Line | Ended]:
         """What has happened, at the latest after so long a time; nothing where nothing has."""

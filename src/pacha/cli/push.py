@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.push_stop import Stopping
 from pacha.cli.push_watch import watcher
 from pacha.cli.pushed import exit_code, print_closing, print_outcomes, pushed_object, unsettled
 from pacha.cli.reaching import archives, deployment, last_push, pusher, pushing
@@ -20,7 +18,7 @@ from pacha.cli.session import Session
 from pacha.core.answer import CHANGED, NO_PACHA, Outcome
 from pacha.core.deployment import Rendered
 from pacha.core.destinations import expand
-from pacha.core.errors import Interrupted, Refused, UsageError
+from pacha.core.errors import Refused, UsageError
 from pacha.core.parcel import Confirmation, Parcel, Wishes, render, render_confirmation
 from pacha.core.parcel_contents import pack
 from pacha.core.parcel_line import LONGEST_WAIT_NS, SHORTEST_WAIT_NS
@@ -61,7 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-failures",
         metavar="N",
-        type=int,
+        type=_limit,
         help="begin no more hosts once more than N have failed (default: any number; with --batch 0)",
     )
     parser.add_argument("--bootstrap", action="store_true", help="bring Pacha to hosts that have none")
@@ -80,7 +78,7 @@ def run(session: Session, options: Namespace) -> int:
     if asks:
         looked = call.push(rendered, dry_run=True)
         if looked.is_stopped:
-            raise Interrupted()
+            raise call.stopping.error
         call.show(looked, dry_run=True, to=before_asking(session.as_json))
         rendered = {
             one.destination: rendered[one.destination]
@@ -105,6 +103,12 @@ def run(session: Session, options: Namespace) -> int:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{text!r} is no number of hosts", hint="1 or more")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is no number of failures", hint="0 or more")
     return int(text)
 
 
@@ -161,21 +165,6 @@ def _remember(session: Session, folder: str, hosts: Iterable[str], left: Iterabl
 # -- the push --------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _stoppable(push: Push) -> Iterator[None]:
-    """Ctrl-C has those that are at work end, so that what became of them can be told; the second is final."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        push.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class _Call:
     """One call of the verb: perhaps a look beforehand, then the push, over the same connections."""
 
@@ -188,6 +177,7 @@ class _Call:
         self._confirm_ns = _time_to_confirm(options.confirm)
         self._ticket = os.urandom(8).hex() if self._confirm_ns else ""
         self._seconds = 0.0
+        self.stopping = Stopping()
         self.seen: list[Outcome] = []  # by the look beforehand: hosts that are not pushed to
 
     def push(self, rendered: Mapping[str, Rendered], *, dry_run: bool) -> Pushed:
@@ -217,9 +207,11 @@ class _Call:
         began = time.monotonic()
         push = Push(self._sessions, list(rendered), stream, pace, watching, time.monotonic, confirm)
         try:
-            with _stoppable(push):
+            with self.stopping.heeded(push.stop):
                 return push.run()
         finally:
+            if not dry_run:  # whatever ended it: who is done is not pushed to again
+                _remember(self._session, options.deployment, rendered, unsettled(push.so_far()))
             self._seconds += time.monotonic() - began
             watching.close()
 
@@ -258,7 +250,7 @@ class _Call:
     def finish(self, pushed: Pushed) -> int:
         """Remember what is left, tell the end, and return the exit code."""
         options, total = self._options, pushed._replace(outcomes=[*self.seen, *pushed.outcomes])
-        left, code = unsettled(total), exit_code(total)
+        left, code = unsettled(total), exit_code(total, self.stopping.error.exit_code)
         if not options.dry_run:
             hosts = [*(one.destination for one in total.outcomes), *total.left]
             _remember(self._session, options.deployment, hosts, left)

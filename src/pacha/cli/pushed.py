@@ -6,11 +6,10 @@ Called by the verb; itself no verb. What hosts say is shown escaped: it is someb
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from pacha.core.answer import CHANGED, FAILED, OK, REVERTED, STATES, UNREACHABLE, Outcome
-from pacha.core.errors import Interrupted
 from pacha.ops.push import Pushed
 from pacha.ui.text import STEP_COLOURS, clip, content_line, paint, plural, printable, use_colour
 
@@ -21,7 +20,9 @@ _COLUMNS = 80  # where the width is not known
 _BUSY = "busy"  # a kind of trouble
 _LONGEST_NAME = 24
 _SHORTEST_NAMES = 8  # columns that are worth naming hosts in
-_OUTPUT_LINES = 20  # of each failed hook
+_OUTPUT_LINES = 20  # of each failed hook, or of the tool that failed
+_MOST_NOTES = 20
+_KINDS = {"dir": "directory", "symlink": "link"}  # of entries; all others are called files
 _GONE = {"restart": "restarted", "reload": "reloaded"}
 
 
@@ -37,16 +38,19 @@ def in_words(one: Outcome, dry_run: bool) -> str:
         during = f" during {step}" if isinstance(step, str) and step not in ("", "done") else ""
         return printable(f"{_IN_WORDS[one.state]}{during}: {one.trouble.message}")
     if one.state == OK:
-        return "nothing to do"
+        hooks = len(one.listed("hooks"))
+        return f"no file changed; {plural(hooks, 'hook')} ran" if hooks else "nothing to do"
     return printable(f"{'would change' if dry_run else 'changed'}: {_changes(one)}")
 
 
 def _changes(one: Outcome) -> str:
-    """`2 files (1 changed by hand), 1 package, nginx restarted`."""
-    steps, packages = one.listed("steps"), one.answer.get("packages")
+    """`2 files, 1 directory (1 changed by hand), 1 package, nginx restarted`."""
+    packages = one.answer.get("packages")
+    kinds = Counter(_KINDS.get(str(step.get("kind")), "file") for step in one.listed("steps"))
+    entries = ", ".join(plural(kinds[word], word) for word in ("file", "directory", "link") if kinds[word])
     whose = Counter(map(_whose, one.listed("edited")))
     others = ", ".join(f"{count} {words}" for words, count in sorted(whose.items()))
-    parts = [plural(len(steps), "file") + (f" ({others})" if others else "")] if steps else []
+    parts = [entries + (f" ({others})" if others else "")] if entries else []
     if isinstance(packages, list) and packages:
         parts.append(plural(len(packages), "package"))
     for service in one.listed("services"):
@@ -114,12 +118,15 @@ def print_outcomes(outcomes: Sequence[Outcome], *, dry_run: bool, diff: bool, wi
         print(line, file=to)
         if group[0].trouble is not None:
             _print_failure(words, line, group, width, to)
+        _print_shared(group, lambda one: _noted(one, width), width, to)
         if dry_run or diff or group[0].answer.get("diffs"):
-            _print_details(group, width, colour, to)
+            _print_shared(group, lambda one: _details(one, colour), width, to)
 
 
 def _print_failure(words: str, line: str, group: Sequence[Outcome], width: int, to: TextIO) -> None:
-    """What did not fit into the line: names, message; then the next step, and what a hook said."""
+    """What did not fit into the line: message and names; what a tool said, the next step, what a hook
+    said.
+    """
     indent = "  "
     one = group[0]
     assert one.trouble is not None
@@ -131,6 +138,7 @@ def _print_failure(words: str, line: str, group: Sequence[Outcome], width: int, 
     if " ".join(names) not in line:
         for row in _filled(names, width - len(indent)):
             print(f"{indent}{row}", file=to)
+    _print_shared(group, _output, width, to)
     if one.trouble.hint:
         print(f"{indent}{printable(one.trouble.hint)}", file=to)
     for hook in one.listed("hooks"):
@@ -156,17 +164,36 @@ def _filled(words: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _print_details(group: Sequence[Outcome], width: int, colour: bool, to: TextIO) -> None:
-    """Steps and differences; hosts where they are the same share them."""
-    shared: dict[str, list[Outcome]] = {}
+def _print_shared(
+    group: Sequence[Outcome], lines_of: Callable[[Outcome], list[str]], width: int, to: TextIO
+) -> None:
+    """Lines that each host has; hosts where they are the same share them."""
+    shared: dict[tuple[str, ...], list[Outcome]] = {}
     for one in group:
-        shared.setdefault("\n".join(_details(one, colour)), []).append(one)
-    for text, members in shared.items():
-        if not text:
-            continue
-        if len(shared) > 1:
+        shared.setdefault(tuple(lines_of(one)), []).append(one)
+    for lines, members in shared.items():
+        if lines and len(shared) > 1:
             print(f"  {some([one.destination for one in members], width - 3)}:", file=to)
-        print(text, file=to)
+        indent = "  " if len(shared) > 1 else ""
+        for line in lines:
+            print(f"{indent}{line}", file=to)
+
+
+def _noted(one: Outcome, width: int) -> list[str]:
+    """What the host has to say besides."""
+    notes = one.lines("notes")
+    if len(notes) > _MOST_NOTES:
+        notes[_MOST_NOTES - 1 :] = [f"and {len(notes) - _MOST_NOTES + 1} more of these, which --json has"]
+    rows = []
+    for note in notes:
+        first, *more = _filled(printable(note).split(), width - 6)
+        rows += [f"  {first}", *(f"    {row}" for row in more)]
+    return rows
+
+
+def _output(one: Outcome) -> list[str]:
+    """The end of what the tool printed that failed."""
+    return [f"    {printable(line)}" for line in one.lines("output")[-_OUTPUT_LINES:]]
 
 
 def _details(one: Outcome, colour: bool) -> list[str]:
@@ -206,7 +233,11 @@ def closing_line(pushed: Pushed, seconds: float, dry_run: bool) -> str:
         REVERTED: "failed and undone",
         UNREACHABLE: "unreachable",
     }
+    with_hooks = sum(one.state == OK and bool(one.listed("hooks")) for one in pushed.outcomes)
+    counts[OK] -= with_hooks
     parts = [f"{counts[state]} {words}" for state, words in names.items() if counts[state]]
+    if with_hooks:
+        parts.append(f"{with_hooks} where only hooks ran")
     if pushed.left:
         parts.append(f"{len(pushed.left)} not begun")
     total = len(pushed.outcomes) + len(pushed.left)
@@ -244,6 +275,7 @@ def outcome_object(one: Outcome) -> dict[str, Any]:
         "revision": None,
         "steps": [],
         "hooks": [],
+        "notes": [],
         **answer,
         **error,
         "seconds": round(one.seconds, 3),
@@ -261,10 +293,10 @@ def pushed_object(pushed: Pushed, deployment: str, seconds: float, dry_run: bool
     }
 
 
-def exit_code(pushed: Pushed) -> int:
-    """0, or 3 where some hosts are not as they shall be, or 1 where none is; 130 where it was stopped."""
+def exit_code(pushed: Pushed, stopped: int) -> int:
+    """0, or 3 where some hosts are not as they shall be, or 1 where none is; `stopped` where it was."""
     if not unsettled(pushed):
         return 0
     if pushed.is_stopped:
-        return Interrupted().exit_code
+        return stopped
     return 3 if any(one.is_done for one in pushed.outcomes) else 1

@@ -1,21 +1,20 @@
 """`pacha receive`: take a deployment from standard input and make it live. A forced command, or what `pacha
 push` asks a host for; not for people.
 
-What happens is said line by line on standard output, as JSON; the last line is the outcome. Whoever listens
-may be gone: what was begun is finished all the same. Start-up counts here, once for each host of a push:
-nothing is imported that the push at hand does not need, and a process stays for some minutes that runs the
-next ones in forks of its own.
+What happens is said line by line on standard output, as JSON (`cli/receive_answer`); the last line is the
+outcome. Whoever listens may be gone: what was begun is finished all the same. Start-up counts here, once for
+each host of a push: nothing is imported that the push at hand does not need, and a process stays for some
+minutes that runs the next ones in forks of its own.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from pacha.cli.ready import leave_behind, record, stay_ready
+from pacha.cli.receive_answer import Answer
 from pacha.cli.session import Session
 from pacha.core.errors import Interrupted, PachaError
 from pacha.core.parcel import Confirmation, Parcel
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import BufferedReader
 
+    from pacha.ops.apply import Done
     from pacha.ops.receive import Receiving
 
 _FORMAT = 1
@@ -40,48 +40,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     # What a push leaves behind.
     parser.add_argument("--record", action="store_true", help=SUPPRESS)
     parser.add_argument("--ready", action="store_true", help=SUPPRESS)
-
-
-class Answer:
-    """What the pusher is told, line by line; the `Report` of the operation."""
-
-    def __init__(self) -> None:
-        self._phase = "verify"
-        self._is_heard = True
-
-    def say(self, values: dict[str, Any]) -> None:
-        """One line; nothing where nobody listens any more."""
-        if not self._is_heard:
-            return
-        line = memoryview(json.dumps({"phase": self._phase, **values}).encode() + b"\n")
-        try:
-            while line:
-                line = line[os.write(1, line) :]
-        except OSError:
-            self._is_heard = False
-
-    def phase(self, name: str) -> None:
-        """A phase begins."""
-        self._phase = name
-        self.say({})
-
-    def note(self, text: str) -> None:
-        """A sentence for the person."""
-        self.say({"note": text})
-
-    def tool_output(self, line: bytes) -> None:
-        """A line of a package manager, or of what manages services."""
-        self.say({"line": line.decode("utf-8", "replace")})
-
-    def hook_output(self, hook: str, line: bytes) -> None:
-        """A line that a hook printed."""
-        self.say({"hook": f"{self._phase}/{hook}", "line": line.decode("utf-8", "replace")})
-
-    def progress(self, what: str, done: int, total: int | None) -> None:
-        """Phases are enough."""
-
-    def finish(self) -> None:
-        """There is no bar to take away."""
 
 
 def run(session: Session, options: Namespace) -> int:
@@ -115,6 +73,8 @@ def run(session: Session, options: Namespace) -> int:
     code = error.exit_code if error is not None else 0
     if error is not None:
         outcome["error"] = {"kind": error.kind, "message": str(error), "hint": error.hint}
+        outcome["output"] = answer.output_in(outcome.get("step", ""))
+    outcome["notes"] = answer.notes
     answer.say({**outcome, "phase": "done", "version": _FORMAT, "ok": error is None, "exit": code})
     if error is None and not is_dry_run:
         leave_behind(session, is_to_record)
@@ -169,7 +129,10 @@ def _outcome(work: Receiving) -> dict[str, Any]:
 
     return {
         "revision": None,
-        "steps": step_objects(work.results),
+        "steps": [
+            {**told, "kind": _kind(done)}
+            for told, done in zip(step_objects(work.results), work.results, strict=True)
+        ],
         "hooks": [{"name": ran.name, "exit": ran.exit, "output": ran.output} for ran in work.hooks],
         "packages": work.packages,
         "services": [service._asdict() for service in work.services],
@@ -183,6 +146,12 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         "confirm": work.confirm or None,
         "seconds": round(work.seconds, 3),
     }
+
+
+def _kind(done: Done) -> str:
+    """What an entry will be, or was."""
+    entry = done.step.after or done.step.before
+    return entry.kind.decode() if entry is not None else ""
 
 
 def _explained(problem: OSError) -> PachaError:

@@ -16,7 +16,7 @@ from pacha.core.ssh_trouble import Trouble, explain, last_line
 # How it ended at a host: nothing to do, changed, not done, undone, or never begun.
 OK, CHANGED, FAILED, REVERTED, UNREACHABLE = STATES = ("ok", "changed", "failed", "reverted", "unreachable")
 
-NO_PACHA, UNDONE = "no-pacha", "undone"  # kinds of trouble
+NO_PACHA, UNDONE, SILENT = "no-pacha", "undone", "silent"  # kinds of trouble
 
 _LONGEST = 4000  # characters of a sentence of somebody else's
 _NOT_FOUND, _NOT_RUN = 127, 126
@@ -59,6 +59,11 @@ class Outcome(NamedTuple):
         found = self.answer.get(key)
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
+    def lines(self, key: str) -> list[str]:
+        """The texts of a list in the answer; what is none is left out."""
+        found = self.answer.get(key)
+        return [one[:_LONGEST] for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
     @property
     def waits(self) -> bool:
         """Whether it is undone unless it is confirmed."""
@@ -99,6 +104,13 @@ def broken(end: Ended, phase: str, seconds: float) -> Outcome:
     is_reached = bool(phase) or end.exit != SSH_FAILED or not end.words.strip()
     state = FAILED if is_reached else UNREACHABLE
     return Outcome(end.destination, state, _explain(end, phase), {}, seconds)
+
+
+def silent(destination: str, patience: float, seconds: float) -> Outcome:
+    """What it means that a host was connected to, and said nothing for so long."""
+    hint = f"push again when this answers at once: ssh {destination} true"
+    trouble = Trouble(SILENT, f"it has said nothing for {patience:g} s", hint)
+    return Outcome(destination, FAILED, trouble, {}, seconds)
 
 
 def _told(error: object) -> Trouble:

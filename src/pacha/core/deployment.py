@@ -15,14 +15,15 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from pacha.core.config_values import is_host_name
-from pacha.core.deployment_file import Owner, Settings, parse_settings
+from pacha.core.deployment_file import Absent, Concern, Owner, Settings, parse_settings
 from pacha.core.destinations import host_of
 from pacha.core.entry import DIRECTORY, FILE, SYMLINK, content_digest
 from pacha.core.errors import ConfigError, Refused
-from pacha.core.names import ancestors, split
+from pacha.core.names import ancestors, is_below, split
 from pacha.core.parcel import MOMENTS, Deployment, Item, Parcel, Script, canonical, render
-from pacha.core.parcel_line import parse
+from pacha.core.parcel_line import FILE_AT_MOST, is_hook, parse, path_fault
 from pacha.core.patterns import Ignore
+from pacha.core.quantities import format_size
 from pacha.core.shown import shown
 from pacha.core.template import fill, names
 
@@ -73,6 +74,7 @@ class Prepared:
         self._templates = {one.path: one for one in sources.templates if one.kind == FILE}
         _check_tree(sources, self._templates, settings)
         _check_owners(self._owners, [*sources.files, *sources.templates])
+        _check_concerns(settings, [*sources.files, *sources.templates])
         entries = {one.path: one for one in (*sources.templates, *sources.files)}
         on_the_way = {split(path)[0] for path in entries}
         self._items = [
@@ -81,6 +83,9 @@ class Prepared:
             # Of a directory that only leads to others the host is not told: it may look there as it likes.
             if one.path not in on_the_way or one.kind != DIRECTORY or self._rules(one)
         ]
+        for one in self._items:
+            if fault := path_fault(one.path):
+                raise ConfigError(f"{one.where}: {fault}")
         self._scripts = tuple(_scripts(sources.hooks))
         self._asked_for = set[str]().union(*(names(one.data) for one in self._templates.values()))
         self._rendered: dict[frozenset[tuple[str, str]], Rendered] = {}
@@ -141,6 +146,11 @@ class Prepared:
         data = source.data
         if path in self._templates:
             data = fill(data, variables, source.where, host)
+            if len(data) > FILE_AT_MOST:
+                most = format_size(FILE_AT_MOST)
+                raise ConfigError(
+                    f"{source.where}: is {format_size(len(data))} for {host}, and {most} is the most"
+                )
         return Item(path, FILE, mode, user, group, _keep(data, contents), len(data))
 
 
@@ -191,6 +201,11 @@ def _check_tree(sources: Sources, templates: Mapping[bytes, Source], settings: S
         if one.kind == SYMLINK:
             _check_link(one, delivered)
     for absent in settings.absent:
+        over = [delivered[path] for path in ancestors(absent.path) if path in delivered]
+        if over and over[-1].kind != DIRECTORY:
+            clash = over[-1].where
+            words = f"{shown(absent.path)} lies below {clash}, which is no directory"
+            raise ConfigError(f"{absent.where}: absent: {words}")
         below = [path for path in delivered if absent.path == path or absent.path in ancestors(path)]
         if below:
             clash = delivered[below[0]].where
@@ -225,6 +240,25 @@ def _check_owners(owners: Iterable[tuple[Owner, Ignore]], sources: Sequence[Sour
             raise ConfigError(f"{owner.where}: owner: {owner.pattern!r} matches nothing that is delivered")
 
 
+def _check_concerns(settings: Settings, sources: Sequence[Source]) -> None:
+    """A pattern that nothing can match is a mistake: its service would never be restarted."""
+    for concern in settings.concerns:
+        matcher = Ignore([concern.pattern], built_in=False)
+        if any(matcher.matches(one.path) for one in sources):
+            continue
+        if not any(_may_match(concern, absent) for absent in settings.absent):
+            words = f"{concern.pattern!r} matches nothing that is delivered or absent"
+            raise ConfigError(f"{concern.where}: {concern.key}: {words}")
+
+
+def _may_match(concern: Concern, absent: Absent) -> bool:
+    """Whether a pattern may mean something at or below a path that goes: what is there, the host knows."""
+    names = concern.pattern.split("/")
+    at = next((at for at, name in enumerate(names) if set(name) & set("*?[\\")), len(names))
+    plain = "/".join(names[:at]).encode("utf-8", "surrogateescape") or b"/"
+    return is_below(plain, absent.path) or (at < len(names) and is_below(absent.path, plain))
+
+
 def _scripts(sources: Iterable[Source]) -> Iterable[tuple[str, str, bytes]]:
     """(moment, name, content) of each hook."""
     for one in sources:
@@ -244,6 +278,9 @@ def _scripts(sources: Iterable[Source]) -> Iterable[tuple[str, str, bytes]]:
         if not name:
             hint = f"move it into {HOOKS}/{words}/"
             raise ConfigError(f"{one.where}: is no directory of hooks", hint=hint)
+        if not is_hook(shown(name)):
+            hint = 'letters, digits, "_", "-" and "+", and one "." before the last few of them'
+            raise ConfigError(f"{one.where}: a hook cannot be called so", hint=hint)
         if not one.mode & 0o111:
             raise ConfigError(
                 f"{one.where}: is not executable, and would not run", hint=f"chmod +x {one.where}"

@@ -21,13 +21,14 @@ It must not read a file, nor know what the deployment delivers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pacha.core import config_values as to
 from pacha.core.config_values import WrongError
 from pacha.core.errors import ConfigError
 from pacha.core.parcel import Unit
+from pacha.core.parcel_line import is_account, is_package, is_path_pattern, is_service, path_fault
 from pacha.core.toml_lines import Place
 from pacha.core.toml_text import Parsed, parse_toml
 
@@ -46,7 +47,7 @@ _ALLOWED = {
     "owner.user": "the name or number of a user",
     "owner.group": "the name or number of a group",
     "owner.mode": 'a mode in octal digits, as text: "0640"',
-    "vars": 'texts, numbers, true or false; and [vars."web1"] with those of one host',
+    "vars": 'texts, whole numbers, true or false; and [vars."web1"] with those of one host',
 }
 _TOP = ("packages", "absent", "restart", "reload", "owner", "vars")
 _OWNER = ("user", "group", "mode")
@@ -69,6 +70,14 @@ class Absent(NamedTuple):
     where: str
 
 
+class Concern(NamedTuple):
+    """One of the patterns of a service's own paths."""
+
+    key: str  # restart.nginx
+    pattern: str
+    where: str
+
+
 class Settings(NamedTuple):
     """All that the file says."""
 
@@ -76,6 +85,7 @@ class Settings(NamedTuple):
     absent: tuple[Absent, ...] = ()
     restart: tuple[Unit, ...] = ()
     reload: tuple[Unit, ...] = ()
+    concerns: tuple[Concern, ...] = ()  # of restart and reload
     owners: tuple[Owner, ...] = ()
     variables: Mapping[str, str] = {}
     variables_of: Mapping[str, Mapping[str, str]] = {}  # by host
@@ -101,10 +111,11 @@ class _Reader:
         for service in {unit.name for unit in restart} & {unit.name for unit in reload}:
             self._wrong(("reload",), f"{service!r} is in restart too, and one of them is enough")
         return Settings(
-            packages=self._each(("packages",), to.word),
+            packages=self._each(("packages",), _package),
             absent=tuple(map(self._absent, enumerate(self._each(("absent",), to.path)))),
             restart=restart,
             reload=reload,
+            concerns=(*self._concerns("restart"), *self._concerns("reload")),
             owners=tuple(self._owner(pattern, table) for pattern, table in self._table("owner").items()),
             variables=variables,
             variables_of=variables_of,
@@ -114,16 +125,31 @@ class _Reader:
         at, path = numbered
         if path == b"/":
             self._wrong(("absent", at), "the root cannot be absent")
+        if fault := path_fault(path):
+            self._wrong(("absent", at), fault)
         return Absent(path, self._where(("absent", at)))
 
     def _units(self, key: str) -> tuple[Unit, ...]:
         given = self._data.get(key)
         if not isinstance(given, dict):
-            return tuple(map(Unit, self._each((key,), to.word)))
-        return tuple(
-            Unit(self._convert((key, name), to.word, name), self._each((key, name), _path_pattern))
+            return tuple(map(Unit, self._each((key,), _service)))
+        units = [
+            Unit(self._convert((key, name), _service, name), self._each((key, name), _path_pattern))
             for name in given
-        )
+        ]
+        for unit in units:
+            if not unit.paths:  # on its way it would mean any path
+                self._wrong(
+                    (key, unit.name), f'an empty list means never; for any path: {key} = ["{unit.name}"]'
+                )
+        return tuple(units)
+
+    def _concerns(self, key: str) -> Iterator[Concern]:
+        """Of units that are well-formed."""
+        given = self._data.get(key)
+        for name, patterns in given.items() if isinstance(given, dict) else ():
+            for at, pattern in enumerate(patterns):
+                yield Concern(_dotted((key, name)), pattern, self._where((key, name, at)))
 
     def _owner(self, pattern: str, table: object) -> Owner:
         place = ("owner", pattern)
@@ -221,10 +247,26 @@ def _dotted(place: Place) -> str:
 
 def _account(value: object) -> str:
     """A user or group: a name, or a number, which means the same on every host."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
-        return str(value)
-    given = to.word(value)
-    if any(c in given for c in ":/,"):
+    if isinstance(value, int) and not isinstance(value, bool):
+        given = str(value)
+    else:
+        given = to.text(value)
+        to.word(given)
+    if not is_account(given) or given.startswith("-"):
+        raise WrongError(to.misfit(value))
+    return given
+
+
+def _package(value: object) -> str:
+    given = to.text(value)
+    if not is_package(given):
+        raise WrongError(to.misfit(given))
+    return given
+
+
+def _service(value: object) -> str:
+    given = to.text(value)
+    if not is_service(given):
         raise WrongError(to.misfit(given))
     return given
 
@@ -234,6 +276,8 @@ def _path_pattern(value: object) -> str:
     given = to.pattern(value)
     if not given.startswith("/"):
         raise WrongError(f"{given!r} is not absolute")
+    if not is_path_pattern(given):
+        raise WrongError(f"{given[:80]!r}… is too long")
     return given
 
 
@@ -250,6 +294,8 @@ def _printed(value: object) -> str:
     """A value as it stands in a template's place."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if not isinstance(value, str | int | float):
+    if isinstance(value, float):
+        raise WrongError(f'{value} may not be what was written; write it as a text: "1.10"')
+    if not isinstance(value, str | int):
         raise WrongError(to.misfit(value))
     return str(value)

@@ -48,8 +48,53 @@ _UNIT = re.compile(r"[0-9A-Za-z_][0-9A-Za-z:_.@\\-]{0,254}")
 _ACCOUNT = re.compile(r"[^\x00-\x20\x7f:/,]{0,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TICKET = re.compile(r"[0-9a-f]{16}")
+_NO_ACCOUNT = 0xFFFFFFFF  # to the kernel: leave it as it is
 SHORTEST_WAIT_NS, LONGEST_WAIT_NS = 10**9, 24 * 3600 * 10**9
 _OF_THE_KERNEL = (b"/proc", b"/sys", b"/dev")
+
+
+# -- what single values may be, also for who checks a deployment by file and line ----------------------------
+
+
+def is_package(text: str) -> bool:
+    """Whether a package can have that name."""
+    return bool(_PACKAGE.fullmatch(text))
+
+
+def is_service(text: str) -> bool:
+    """Whether a service can."""
+    return bool(_UNIT.fullmatch(text))
+
+
+def is_hook(text: str) -> bool:
+    """Whether a hook can."""
+    return bool(_HOOK.fullmatch(text))
+
+
+def is_account(text: str) -> bool:
+    """Whether it is the name or number of a user or group; empty: who it is by default."""
+    is_number = text.isascii() and text.isdecimal()
+    return bool(_ACCOUNT.fullmatch(text)) and not (is_number and int(text) >= _NO_ACCOUNT)
+
+
+def is_path_pattern(text: str) -> bool:
+    """Whether it can be one over whole paths; whether it is, `core/patterns` knows."""
+    return text.startswith("/") and len(text) <= _PATH_AT_MOST and "\0" not in text
+
+
+def path_fault(path: bytes) -> str:
+    """Why nothing can be delivered or absent at an absolute path; empty where it can."""
+    names = path.split(b"/")[1:]
+    if len(path) > _PATH_AT_MOST or any(len(name) > _NAME_AT_MOST for name in names):
+        return f"{shown(path)[:80]}… is too long a path"
+    if any(is_below(path, top) for top in _OF_THE_KERNEL):
+        return f"{shown(path)} belongs to the kernel"
+    if any(is_temporary(name) for name in names):
+        return f"{shown(path)} has the name of one of Pacha's own temporary files"
+    return ""
+
+
+# -- the line ----------------------------------------------------------------------------------------------
 
 
 def parse_any(line: bytes) -> Parcel | Confirmation:
@@ -130,6 +175,9 @@ def _parse_item(values: _Values) -> Item:
         raise refusal(f"{shown(path)} is neither file, directory nor symbolic link")
     mode = values.matching("mode", re.compile("[0-7]{4}"))
     owner = values.matching("user", _ACCOUNT), values.matching("group", _ACCOUNT)
+    for number in owner:
+        if not is_account(number):
+            raise refusal(f"{number[:80]} of {shown(path)} is no number of a user or group")
     item = Item(path, kind, int(mode, 8), *owner)
     if kind == FILE:
         item = item._replace(sha256=values.matching("sha256", _SHA256), size=values.size("size"))
@@ -152,7 +200,7 @@ def _parse_unit(values: _Values) -> Unit:
     unit = Unit(values.matching("name", _UNIT), tuple(values.list_of("paths", str)))
     values.end()
     for pattern in unit.paths:
-        if not pattern.startswith("/") or len(pattern) > _PATH_AT_MOST or "\0" in pattern:
+        if not is_path_pattern(pattern):
             raise refusal(f"{pattern[:80]!a} is no pattern of paths")
     return unit
 
@@ -163,12 +211,8 @@ def _path(text: str) -> bytes:
     names = path.split(b"/")[1:]
     if not path.startswith(b"/") or any(name in (b"", b".", b"..") for name in names) or b"\0" in path:
         raise refusal(f"{text[:80]!a} is not an absolute path in its plain form")
-    if len(path) > _PATH_AT_MOST or any(len(name) > _NAME_AT_MOST for name in names):
-        raise refusal(f"{text[:80]!a} … is too long a path")
-    if any(is_below(path, top) for top in _OF_THE_KERNEL):
-        raise refusal(f"{shown(path)} belongs to the kernel")
-    if any(is_temporary(name) for name in names):
-        raise refusal(f"{shown(path)} has the name of one of Pacha's own temporary files")
+    if fault := path_fault(path):
+        raise refusal(fault)
     return path
 
 

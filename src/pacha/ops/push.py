@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from pacha.core.answer import Ended, Line, Outcome, broken, is_last, outcome, parse_line
+from pacha.core.answer import Ended, Line, Outcome, broken, is_last, outcome, parse_line, silent
 from pacha.ops.push_confirm import Confirming
 
 RECEIVE = "pacha receive"
 _TICK = 0.1  # seconds between two looks at the clock
+# Seconds. A receiver speaks as soon as it has started, before it reads anything: this is for ssh to connect,
+# and for a host on its knees. Who has spoken may take as long as its hooks do.
+_SILENCE = 120.0
 
 
 class Sessions(Protocol):
@@ -23,6 +26,7 @@ class Sessions(Protocol):
     def start(
         self, destination: str, remote: str, stream: Iterable[bytes], *, is_fresh: bool = False
     ) -> None: ...
+    def stop(self, destination: str) -> None: ...
     def wait(self, seconds: float) -> Sequence[Line | Ended]: ...
 
 
@@ -122,11 +126,18 @@ class Push:
                 else:
                     self._lose(run, event)
             for host, run in list(self._running.items()):
-                if run.confirming is not None:
-                    self._go_on(host, run.confirming)
+                if not run.has_spoken and self._clock() - run.started > _SILENCE:
+                    self._give_up(host, run)
+                elif run.confirming is not None:
+                    self._go_on(host, run, run.confirming)
             self._watcher.tick()
+        return self.so_far()
+
+    def so_far(self) -> Pushed:
+        """What is known by now; whoever has not ended counts as left."""
         outcomes = [self._outcomes[host] for host in self._hosts if host in self._outcomes]
-        return Pushed(outcomes, list(self._waiting), self._is_stopped)
+        left = [host for host in self._hosts if host not in self._outcomes]
+        return Pushed(outcomes, left, self._is_stopped)
 
     def _may_begin(self) -> bool:
         most = self._pace.most_failures
@@ -149,6 +160,7 @@ class Push:
         said = parse_line(line.text)
         if said is None:  # what a login prints
             return
+        run.has_spoken = True
         if run.confirming is not None:
             run.confirming.hear(said, self._clock())
             return
@@ -163,11 +175,13 @@ class Push:
         self._watcher.said(line.destination, said)
 
     def _lose(self, run: _Run, end: Ended) -> None:
+        run.has_spoken = True  # its end
         if run.confirming is not None:
             run.confirming.lose(end, self._clock())
             return
         if end.is_stale and not run.phase and not run.is_second:
             run.is_second = True
+            run.start(self._clock())
             self._sessions.start(end.destination, RECEIVE, self._stream(end.destination))
             return
         found = broken(end, run.phase, self._clock() - run.began)
@@ -176,19 +190,32 @@ class Push:
         else:
             self._end(found)
 
+    def _give_up(self, host: str, run: _Run) -> None:
+        """There is a connection, or ssh believes so, and nobody speaks."""
+        self._sessions.stop(host)
+        now = self._clock()
+        found = silent(host, _SILENCE, now - run.began)
+        if run.confirming is None:
+            self._end(found)
+            return
+        run.has_spoken = True  # there is nobody to wait for until it is tried again
+        assert found.trouble is not None
+        run.confirming.miss(found.trouble, now)
+
     def _begin_to_confirm(self, run: _Run, found: Outcome) -> None:
         assert self._confirm is not None
         run.confirming = Confirming(found, self._confirm.seconds, self._clock())
         self._watcher.said(found.destination, {"phase": "confirm"})
 
-    def _go_on(self, host: str, confirming: Confirming) -> None:
+    def _go_on(self, host: str, run: _Run, confirming: Confirming) -> None:
         """Try again, or be content with how it ended."""
         now = self._clock()
         if (found := confirming.outcome(now)) is not None:
-            self._end(found._replace(seconds=now - self._running[host].began))
+            self._end(found._replace(seconds=now - run.began))
         elif confirming.is_to_try(now):
             assert self._confirm is not None
             confirming.try_again()
+            run.start(now)
             self._sessions.start(host, RECEIVE, (self._confirm.stream,), is_fresh=True)
 
     def _end(self, found: Outcome) -> None:
@@ -202,6 +229,12 @@ class _Run:
 
     def __init__(self, began: float) -> None:
         self.began = began
+        self.start(began)
         self.phase = ""  # the last that it spoke of
         self.is_second = False  # the connection that was kept had gone; this is a new one
         self.confirming: Confirming | None = None
+
+    def start(self, now: float) -> None:
+        """A connection is being made."""
+        self.started = now
+        self.has_spoken = False

@@ -59,8 +59,13 @@ class Confirming:
 
     def lose(self, end: Ended, now: float) -> None:
         """The connection is gone, or could not be made."""
+        if trouble := broken(end, "", 0.0).trouble:
+            self.miss(trouble, now)
+
+    def miss(self, trouble: Trouble, now: float) -> None:
+        """There was no answer."""
         if self._outcome is None and self._next is None:
-            self._wait(broken(end, "", 0.0).trouble, now)
+            self._wait(trouble, now)
 
     def outcome(self, now: float) -> Outcome | None:
         """How it ended, once that stands."""
