@@ -31,14 +31,15 @@ exec chroot "$root" "$@"
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "TERM", "TZ")
-_UNSHARE = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL")
+# The words before a command that run it in namespaces of its own, all of it ended with it.
+APART = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL")
 
 
 def entering(root: bytes) -> list[str]:
     """The words before a command that run it inside `root`; none for the machine's own."""
     if root == b"/":
         return []
-    return [*_UNSHARE, "sh", "-c", _ENTER, "sh", os.fsdecode(root)]
+    return [*APART, "sh", "-c", _ENTER, "sh", os.fsdecode(root)]
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
