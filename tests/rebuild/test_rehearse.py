@@ -22,8 +22,57 @@ from tests.rebuild.test_debian import captured
 pytestmark = [needs.root, needs.tools]
 
 
-# Until it is let go, or its root is removed.
-WAIT = ": > /waits; while test -e /waits && ! test -e /go; do sleep 0.1; done"
+def test_what_is_left_out_is_no_part_of_the_score(tmp_path: Path, pacha: Pacha) -> None:
+    files = {"/etc/app.conf": "x\n", "/var/lib/dpkg/status": dpkg("app")}
+    host, base = Machine(tmp_path / "web1", "web1", files), small_system(tmp_path / "base")
+    host.pacha.ok("watch", "/etc")
+    (base / "var/lib/dpkg").mkdir(parents=True)
+    (base / "var/lib/dpkg/status").write_text(dpkg())
+    done = rehearse(pacha, host, base, "--skip", "files")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["score"], told["identical"], told["total"]) == (4, 0.0, 0, 1), done
+    done = rehearse(pacha, host, base, "--skip", "packages")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["identical"], told["total"]) == (0, 2, 2), done
+
+
+def dpkg(*names: str) -> str:
+    """What dpkg keeps of these packages."""
+    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n"
+    return "\n".join(map(stanza.format, ("dpkg", *names)))
+
+
+NO_REHEARSAL = {
+    "nothing to score": ("--skip", "files", "--skip", "packages"),
+    "no packages to score": ("--skip", "files"),
+    "a plan alone": ("-n",),
+}
+
+
+@pytest.mark.parametrize("words", NO_REHEARSAL.values(), ids=NO_REHEARSAL)
+def test_what_cannot_be_rehearsed_is_refused_at_once(
+    web1: Machine, pacha: Pacha, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = rehearse(pacha, web1, tmp_path, *words)
+    assert (done.returncode, json.loads(done.stdout)["error"]["kind"]) == (2, "usage"), done
+    assert not (pacha.state / "rehearsal").exists()
+
+
+def test_inside_the_root_is_the_root(tmp_path: Path, pacha: Pacha) -> None:
+    """To a hook that runs there, in a rehearsal and with --root."""
+    body = 'test "$PACHA_ROOT" = / && test -e "$PACHA_ROOT/etc/hosts"'
+    web1 = with_hooks(tmp_path / "web1", {"post-rebuild/10-look": body, "check/10-look": body})
+    done = rehearse(pacha, web1, small_system(tmp_path / "base"))
+    assert (done.returncode, json.loads(done.stdout)["short"]) == (0, []), done
+    root = small_system(tmp_path / "root")
+    done = pacha.ok("rebuild", "web1", "--from", web1.pacha.store, "--root", root, "-y")
+    assert [(hook["name"], hook["exit"]) for hook in done["hooks"]] == [("post-rebuild/10-look", 0)]
+
+
+# Until it is let go, its root is removed, or a minute is over.
+WAIT = (
+    ": > /waits; n=0; while test -e /waits && ! test -e /go && test $((n += 1)) -lt 600; do sleep 0.1; done"
+)
 
 
 def rehearse(near: Pacha, web1: Machine, base: Path, *more: str) -> subprocess.CompletedProcess[str]:

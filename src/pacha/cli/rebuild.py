@@ -106,6 +106,7 @@ def _refuse_mixtures(options: Namespace) -> None:
     """A rehearsal is of the whole host and touches nothing; its options would be lost on anything else."""
     if options.rehearse:
         wrong = [("--as-new", options.as_new), ("--only", options.only), ("--root", options.root)]
+        wrong += [("-n", options.dry_run or None)]
         words = "does not go with --rehearse"
     else:
         wrong = [("--base", options.base), ("--threshold", options.threshold)]
