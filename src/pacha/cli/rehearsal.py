@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pacha.adapters.throwaway import throwaway
 from pacha.cli.session import Session
-from pacha.core import config, facts
+from pacha.core import config
+from pacha.core.config_values import is_host_name
 from pacha.core.errors import UsageError
-from pacha.ops.facts import stored_facts
 from pacha.ops.rebuild import rebuild
+from pacha.ops.rebuild_source import facts_at
 from pacha.ops.rehearse import Score, has_something, score
 from pacha.ui.result import print_object
 from pacha.ui.text import printable
@@ -39,11 +40,13 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
     started = time.monotonic()
     base = os.path.abspath(options.base) if options.base else None
     threshold = _THRESHOLD if options.threshold is None else options.threshold
-    told_then = facts.parse(stored_facts(source, position))
+    told_then = facts_at(source, source.store.at(position))
     if not has_something(request, told_then):
         raise UsageError("nothing is left to score", hint="rehearse its files, or packages that it has")
     system = told_then.os
     suite = system.get("codename", "") if system.get("id") in _DEBOOTSTRAP else ""
+    if not is_host_name(suite):  # debootstrap would run the script of such a path
+        suite = ""
     state.make(session.state_path)
     session.report.phase("fresh system")
     with (

@@ -48,6 +48,7 @@ from pacha.ops.rebuild_plan import (
     target_of,
     texts_of,
 )
+from pacha.ops.rebuild_source import check_source
 from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
@@ -144,6 +145,7 @@ class _Rebuild:
             if self.is_unfinished
             else target_of(source, request.to)
         )
+        check_source(source, target)
         self._progress["target"] = target.node
         self._own = host.rules
         self._desired = desire(host, source, target, request)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from pacha.core import accounts, facts, packages
+from pacha.core import accounts, packages
 from pacha.core.accounts import NOBODY, People
 from pacha.core.entry import (
     BLOCK,
@@ -24,7 +24,7 @@ from pacha.core.entry import (
     parse_entry,
     render_entry,
 )
-from pacha.core.errors import DamagedStore, NotFound, Refused
+from pacha.core.errors import NotFound, Refused
 from pacha.core.facts import Facts
 from pacha.core.identity import identity
 from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
@@ -33,9 +33,9 @@ from pacha.core.plan import CREATE, Step
 from pacha.core.revision import Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
-from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
+from pacha.ops.rebuild_source import facts_at
 from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
 from pacha.ops.secrets import opened
 from pacha.ops.tip import lines_at, text_at
@@ -111,13 +111,10 @@ def target_of(source: Past, to: str | None) -> Revision:
 
 
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
-    """What shall be, by the source's revision. Raise DamagedStore where that cannot be read."""
-    try:
-        text = text_at(source, target.position, RULES)
-        rules = Rules.parse(text) if text else host.rules
-        told = facts.parse(stored_facts(source, target.position))
-    except ValueError as problem:
-        raise DamagedStore(f"{source.name} at {target.id} cannot be read: {problem}") from problem
+    """What shall be, by the source's revision, which `rebuild_source.check_source` has looked at."""
+    text = text_at(source, target.position, RULES)
+    rules = Rules.parse(text) if text else host.rules
+    told = facts_at(source, target)
     everything = {
         join(directory, name): line
         for directory, names in lines_at(source, target.position, []).items()
@@ -142,7 +139,6 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     if not request.wants("users"):
         lines = {path: line for path, line in lines.items() if path not in accounts.FILES or request.only}
     above = _above(scope, lines, everything)
-    _check(source, {**lines, **above})
     return Desired(target, rules, scope, lines, above, told, _hooks(rules, covered, request), kept)
 
 
@@ -170,16 +166,6 @@ def _above(
         above for top in scope if any(is_below(path, top) for path in lines) for above in ancestors(top)
     }
     return {path: everything.get(path, plain) for path in wanted}
-
-
-def _check(source: Past, lines: Mapping[bytes, bytes]) -> None:
-    for path, line in lines.items():
-        try:
-            parse_entry(line)
-        except ValueError as problem:
-            raise DamagedStore(
-                f"what {source.name} has of {shown(path)} makes no sense: {problem}"
-            ) from problem
 
 
 def _hooks(rules: Rules, lines: Mapping[bytes, bytes], request: Request) -> tuple[bytes, ...]:
