@@ -31,7 +31,7 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
-from pacha.ops.rebuild_line import continue_line, has, takes_history
+from pacha.ops.rebuild_line import check_name, continue_line, has, takes_history
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     BEFORE,
@@ -72,6 +72,18 @@ class Rebuilt(NamedTuple):
     was_run: bool = False
 
 
+class Own(NamedTuple):
+    """The configuration of the machine that is rebuilt: `settle` has it say whose history this machine goes
+    on with, and what is watched; `new_name` is what it will call the machine, empty where it does already.
+    """
+
+    settle: Callable[[Desired], None]
+    new_name: Callable[[Desired], str]
+
+
+NOTHING = Own(lambda _desired: None, lambda _desired: "")  # of a throwaway root
+
+
 def rebuild(
     host: Host,
     source: Kept,
@@ -80,15 +92,15 @@ def rebuild(
     dry_run: bool,
     show: Callable[[Draft], None],
     ask: Callable[[], bool] | None,
-    settle: Callable[[Desired], None] = lambda _desired: None,
+    own: Own = NOTHING,
     rehearsal: bool = False,
 ) -> Rebuilt | None:
     """Make this machine, below the host's root, what `request.name` was by the `source`'s history.
 
     A `rehearsal` is in a throwaway root. `show` sees the plan before it is done; where `ask` (None: nobody is
-    asked) says no, None is returned. `settle` has the configuration say whose history this machine goes on
-    with, and what is watched, before anything is written: whatever records meanwhile does it right. Raise
-    Refused where accounts clash or this is no such system, HookFailed where a hook said no.
+    asked) says no, None is returned. What its `own` configuration says is settled before anything is written:
+    whatever records meanwhile does it right. Raise Refused where accounts clash or this is no such system,
+    HookFailed where a hook said no.
     """
     started = time.monotonic()
     if source.name != request.name:
@@ -101,8 +113,9 @@ def rebuild(
         with host.lock:
             heal(host)
             tip_of(host)
+            check_name(host, request)
             work = _Rebuild(host, source, request, rehearsal)
-            plan = work.draft()
+            plan = work.draft(own.new_name)
             seen = (plan.packages, plan.people, plan.files.steps)
             if seen != shown:
                 show(plan)
@@ -113,7 +126,7 @@ def rebuild(
                 )  # fmt: skip
             if ask is None or seen == shown:
                 with on_failure(host, "rebuild"):
-                    return work.run(plan, settle, started)
+                    return work.run(plan, own.settle, started)
         if not ask():
             return None
         shown = seen
@@ -170,11 +183,12 @@ class _Rebuild:
         """Whether files wait for the numbers that their owners got."""
         return "owners" in self._progress
 
-    def draft(self) -> Draft:
+    def draft(self, new_name: Callable[[Desired], str]) -> Draft:
         """The plan, nothing being changed."""
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
-        return plan._replace(takes_history=takes, goes_on=self.is_unfinished or self._owes_owners)
+        goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
+        return plan._replace(takes_history=takes, goes_on=goes_on, new_name=name)
 
     # -- the phases --------------------------------------------------------------------------------
 

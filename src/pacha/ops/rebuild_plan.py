@@ -84,6 +84,7 @@ class Draft(NamedTuple):
     words: list[str]
     takes_history: bool = False  # this machine is to go on with a line that it does not have
     goes_on: bool = False  # with what was interrupted
+    new_name: str = ""  # what this machine is called from now on, where it is not yet
 
     @property
     def refused(self) -> list[Step]:
@@ -94,7 +95,7 @@ class Draft(NamedTuple):
     def is_empty(self) -> bool:
         """Whether everything is as it was, as far as it can be."""
         is_done = len(self.refused) == len(self.files.steps)
-        more = self.packages or self.people.accounts or self.takes_history or self.goes_on
+        more = self.packages or self.people.accounts or self.takes_history or self.goes_on or self.new_name
         return is_done and not more
 
 
