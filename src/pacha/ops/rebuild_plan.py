@@ -35,6 +35,7 @@ from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
+from pacha.ops.rebuild_obtainable import doubts
 from pacha.ops.rebuild_source import facts_at
 from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
 from pacha.ops.secrets import opened
@@ -206,7 +207,16 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
             files = files._replace(notes={})
         back = [step.path for step in files.steps if step.after is not None and not step.refused]
         words += [f"{what} restored: {shown(path)}" for path in back if (what := identity(path))]
+    doubtful = doubts(host, steps, _are_repositories_settled(host, desired, files))
+    steps, deviations, words = doubtful.steps, deviations + doubtful.deviations, words + doubtful.words
     return Draft(desired, steps, deviations, people, files, words)
+
+
+def _are_repositories_settled(host: Host, desired: Desired, files: Planned) -> bool:
+    """Whether packages come from where they come from now: no list or key is to be written before."""
+    places = host.system.repositories()
+    pending = (step for step in files.steps if not step.refused and is_within(step.path, places))
+    return next(pending, None) is None and not key_steps(host, desired.facts)
 
 
 def _clash(people: People) -> str:
