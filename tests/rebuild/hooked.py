@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.command import Pacha
 from tests.rebuild.machines import Machine
 
-_TOOLS = ("sh", "sleep", "cat")
+_TOOLS = ("sh", "sleep", "cat", "env", "grep", "rm", "chmod")
 
 
 def small_system(place: Path) -> Path:
@@ -45,3 +45,9 @@ def with_hooks(place: Path, hooks: Mapping[str, str]) -> Machine:
     machine.pacha = Pacha(machine.pacha.state, config, machine.pacha.home)
     machine.pacha.ok("watch", "/etc")
     return machine
+
+
+def dpkg(*names: str) -> str:
+    """What dpkg keeps of itself and these packages."""
+    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n"
+    return "\n".join(map(stanza.format, ("dpkg", *names)))

@@ -15,7 +15,7 @@ from tests.faults.kill import GROUP, kill
 from tests.faults.shares import DAY
 from tests.oracle import compare, save_twin
 from tests.rebuild import debian
-from tests.rebuild.hooked import small_system, with_hooks
+from tests.rebuild.hooked import dpkg, small_system, with_hooks
 from tests.rebuild.machines import Machine
 from tests.rebuild.test_debian import captured
 
@@ -34,12 +34,6 @@ def test_what_is_left_out_is_no_part_of_the_score(tmp_path: Path, pacha: Pacha) 
     done = rehearse(pacha, host, base, "--skip", "packages")
     told = json.loads(done.stdout)
     assert (done.returncode, told["identical"], told["total"]) == (0, 2, 2), done
-
-
-def dpkg(*names: str) -> str:
-    """What dpkg keeps of these packages."""
-    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n"
-    return "\n".join(map(stanza.format, ("dpkg", *names)))
 
 
 NO_REHEARSAL = {

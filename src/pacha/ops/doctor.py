@@ -106,6 +106,10 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
     for folder in host.left_rehearsals():
         words = f"a rehearsal that was killed has left {show_path(os.fsencode(folder))}"
         found.append((WARNING, words, "the next pacha rebuild --rehearse removes it"))
+    if host.system.holds_services:
+        words = "no service starts when packages are installed: a rebuild is under way, or was killed"
+        mend = "run that pacha rebuild again, or rm /usr/sbin/policy-rc.d"
+        found.append((WARNING, words, mend))
     return found or [(OK, "nothing was left behind by a killed process")]
 
 
