@@ -97,7 +97,7 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
     )
     _section("users and groups", draft.people.accounts, _account_words, most, to)
     _section("files", draft.files.steps, lambda step: step_words(draft.files, step, colour), most, to)
-    _section("hooks", draft.desired.hooks, shown, most, to)
+    _section("hooks", draft.hooks, shown, most, to)
 
 
 def _section(title: str, items: Sequence[T], words: Callable[[T], str], most: int, to: TextIO) -> None:

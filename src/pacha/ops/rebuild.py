@@ -188,7 +188,7 @@ class _Rebuild:
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
         goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
-        return plan._replace(takes_history=takes, goes_on=goes_on, new_name=name)
+        return plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=self._hooks_to_run())
 
     # -- the phases --------------------------------------------------------------------------------
 
@@ -277,6 +277,13 @@ class _Rebuild:
         environment = {"PACHA_REHEARSAL": "1"} if self._rehearsal else {}
         with self._host.system.staged(files, self._host.config.hook_timeout_ns, environment) as hooks:
             yield hooks
+
+    def _hooks_to_run(self) -> tuple[bytes, ...]:
+        """Those of the history whose phase is not done, at moments that come."""
+        done = self._progress["done"]
+        moments = [] if "hooks before" in done else [b"pre-rebuild"]
+        moments += [] if "hooks after" in done else [b"post-rebuild", *([b"check"] * self._rehearsal)]
+        return tuple(path for path in self._desired.hooks if path.split(b"/")[-2] in moments)
 
     def _run_hooks(self, moments: Sequence[str], payload: dict[str, Any]) -> None:
         if not self._request.wants("hooks"):

@@ -85,6 +85,7 @@ class Draft(NamedTuple):
     words: list[str]
     takes_history: bool = False  # this machine is to go on with a line that it does not have
     goes_on: bool = False  # with what was interrupted
+    hooks: tuple[bytes, ...] = ()  # those of the history that will run
     new_name: str = ""  # what this machine is called from now on, where it is not yet
 
     @property
