@@ -153,6 +153,17 @@ def test_apt_tells_what_would_come_along() -> None:
     assert asked[-4:] == ["--simulate", "install", "--", "cron=3.0pl1-162"]
 
 
+MADISON = b"""     libc6 | 2.36-9+deb12u14 | http://deb.debian.org/debian bookworm/main amd64 Packages
+     libc6 | 2.36-9+deb12u13 | http://deb.debian.org/debian bookworm/main i386 Packages
+     libc6 | 2.36-9+deb12u14 | http://deb.debian.org/debian bookworm/main Sources
+"""
+
+
+def test_apt_has_versions_of_a_foreign_architecture() -> None:
+    found = Apt().available(Recorded({}, MADISON), [b"libc6:i386", b"localtool"])
+    assert found == {b"libc6:i386": [b"2.36-9+deb12u13"]}
+
+
 def test_apt_keys_that_no_package_brings() -> None:
     root = Recorded(
         {

@@ -15,6 +15,7 @@ from tests.faults.kill import VICTIMS, kill
 from tests.faults.shares import DAY
 from tests.oracle import compare
 from tests.rebuild import debian
+from tests.rebuild.machines import Machine
 from tests.trees import build
 
 pytestmark = [
@@ -121,6 +122,42 @@ def test_a_fresh_debian_becomes_the_host(tmp_path: Path) -> None:
 
     again = second.run(*words(pacha, fresh)).json
     assert (again["ok"], again["revision"], again["steps"], again["packages"]) == (True, None, [], [])
+
+
+LOCALTOOL = "\n".join(
+    f"Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n"
+    for name in ("acl", "dpkg", "localtool")
+)
+
+
+def test_no_plan_promises_what_is_not_to_be_had(tmp_path: Path) -> None:
+    """Where apt knows; where it cannot know yet, that is said."""
+    web1 = Machine(tmp_path / "web1", "web1", {"/var/lib/dpkg/status": LOCALTOOL, "/etc/app/x": "x\n"})
+    web1.pacha.ok("watch", "/etc/app")
+    fresh = debian.copy(debian.base(), tmp_path / "fresh")
+    near = Pacha.at(tmp_path / "near")
+    plan = near.run("rebuild", "web1", "--from", web1.pacha.store, "--root", fresh, "-n", "--json")
+    missing = [told for told in plan.json["deviations"] if told["version"] is None]
+    assert plan.code == 3, plan
+    assert [(one["name"], one["reason"]) for one in missing] == [("localtool", "it is not to be had")]
+    (told,) = [one for one in plan.json["packages"] if one["name"] == "localtool"]
+    assert told["reason"] == "1.0, which is not to be had"
+
+    web1.write({"/etc/apt/sources.list.d/own.list": "deb http://own.example/ x main\n"})
+    web1.pacha.ok("watch", "/etc/apt/sources.list.d")
+    assert not_known(near, web1, fresh) == ["localtool"], "that repository may have it"
+    (web1.root / "etc/apt/sources.list.d/own.list").unlink()
+    web1.pacha.ok("capture")
+    for path in (fresh / "var/lib/apt/lists").glob("*_Packages*"):
+        path.unlink()
+    assert not_known(near, web1, fresh) == ["acl, localtool"], "apt has no lists yet"
+
+
+def not_known(near: Pacha, web1: Machine, fresh: Path) -> list[str]:
+    """Of which packages a plan says that it does not know yet."""
+    done = near.ok("rebuild", "web1", "--from", web1.pacha.store, "--root", fresh, "-n")
+    first, last = "whether ", " can be had is known once the repositories are there"
+    return [one.removeprefix(first).removesuffix(last) for one in done["notes"] if one.endswith(last)]
 
 
 @pytest.mark.soak

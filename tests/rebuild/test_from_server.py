@@ -105,6 +105,14 @@ def test_cut_off_while_it_fetches_the_same_again_goes_on(tmp_path: Path, server:
     assert compare(web1.root / "etc", fresh.root / "etc") == []
 
 
+def test_a_host_that_no_server_knows(tmp_path: Path, server: Hub) -> None:
+    fresh = client(tmp_path / "fresh", server, server.let_read("boss", "admin"), None)
+    error = fresh.pacha.run("rebuild", "nosuch", "-n", "--json")
+    assert (error.code, error.json["error"]["kind"]) == (2, "not-found"), error
+    assert error.json["error"]["message"] == "hub: there is no history of nosuch here"
+    assert error.json["error"]["hint"] == "pacha host list, on the server"
+
+
 def test_a_readers_key_rebuilds_nothing(tmp_path: Path, server: Hub) -> None:
     dead(tmp_path, server)
     fresh = client(tmp_path / "fresh", server, server.let_read("eve", "reader"), None)

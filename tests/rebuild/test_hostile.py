@@ -10,7 +10,7 @@ import pytest
 from pacha.core.revision import Stamp
 from tests import needs
 from tests.adapters import stores
-from tests.command import spoke_plainly
+from tests.command import Pacha, spoke_plainly
 from tests.oracle import compare, save_twin
 from tests.rebuild.machines import Machine
 
@@ -54,6 +54,11 @@ def etc(*lines: bytes, **files: bytes) -> dict[bytes, bytes]:
     }
 
 
+def other(name: bytes, kind: bytes, more: bytes, time: bytes = b"1700000000.000000000") -> bytes:
+    return b"%s\t%s\tmode=0777\t%s\tmtime=%s\t%s\n" % (name, kind, OWNER, time, more)
+
+
+BELOW = {b"meta/etc/nginx/%meta": DIR + file_line(b"x", DATA), b"files/etc/nginx/x": DATA}
 REFUSED = {
     "a path with ..": {
         b"meta/etc/../../out/%meta": DIR + file_line(b"x", DATA),
@@ -65,7 +70,20 @@ REFUSED = {
     "a name with ..": etc(file_line(b"..", DATA)),
     "a number that is none": etc(file_line(b"x", DATA, owner=b"owner=root:zero\tgroup=root:0"), x=DATA),
     "rules that are none": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch /\nrun /bin/sh\n"},
-}
+    "a rule for a path with ..": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch ../..\n" + RULES},
+    "a rule that is not clean": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch /srv//x\n" + RULES},
+    "a configuration elsewhere": {**etc(GOOD, zz=DATA), b"facts/rules": b"own /etc/../../out\n" + RULES},
+    "facts that are none": {**etc(GOOD, zz=DATA), b"facts/packages/apt": b"--option 1.0\n"},
+    "a wish that is an option": {**etc(GOOD, zz=DATA), b"facts/wanted": b"-oDir=/tmp\n"},
+    "a link that is a directory, too": {**etc(other(b"nginx", b"symlink", b"target=/x"), GOOD, zz=DATA), **BELOW},
+    "the same without a time": {**etc(other(b"nginx", b"symlink", b"target=/x", b"1.0"), GOOD, zz=DATA), **BELOW},
+    "a file above a directory": {**etc(file_line(b"a", DATA), a=DATA), b"meta/etc/a/b/%meta": DIR},
+    "a directory in another place": etc(b"x\tdir\tmode=0755\t" + OWNER + b"\n", GOOD, zz=DATA),
+    "a directory that is none": {**etc(GOOD, zz=DATA), b"meta/etc/x/%meta": DIR.replace(b"dir", b"fifo")},
+    "a target that the system has not": etc(other(b"x", b"symlink", b"target=a%00b"), GOOD, zz=DATA),
+    "an access list that is none": etc(file_line(b"x", DATA, b"\tacl=u::rwx,all"), GOOD, x=DATA, zz=DATA),
+    "a line outside its rules": {**etc(GOOD, zz=DATA), b"meta/srv/%meta": DIR + b"x\tfile\tmode=0644\n"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("contents", REFUSED.values(), ids=REFUSED)
@@ -73,10 +91,42 @@ def test_a_store_that_makes_no_sense_is_refused_whole(tmp_path: Path, contents: 
     source = made(tmp_path / "evil", contents)
     fresh = Machine(tmp_path / "place" / "fresh", None, {"/etc/hosts": "fresh\n"})
     save_twin(tmp_path / "place", tmp_path / "twin")
-    result = fresh.rebuild(source)
-    assert result.code == 1 and spoke_plainly(result) == [], result
+    for words in (("-n",), ()):
+        result = fresh.rebuild(source, *words)
+        assert result.code == 1 and spoke_plainly(result) == [], result
+        assert result.json["error"]["kind"] in ("damaged", "refused")
     assert compare(tmp_path / "twin" / "fresh" / "root", fresh.root) == []
+    assert compare(tmp_path / "twin/fresh/pacha/conf", fresh.pacha.config.parent) == []
+    assert not fresh.pacha.store.exists()
     assert not (tmp_path / "place" / "out").exists()
+
+
+def test_what_stands_last_is_looked_at_wherever_it_goes_to(tmp_path: Path) -> None:
+    """The machine goes on from there: nothing could be captured on such a state."""
+    store = stores.made(tmp_path / "evil")
+    link = other(b"nginx", b"symlink", b"target=/x", b"1.0")
+    good = {b"facts/rules": RULES, **etc(GOOD, zz=DATA), **BELOW}
+    revisions = [(1, good, "capture"), (2, etc(link, GOOD), "before-rebuild")]
+    for number, contents, cause in revisions:
+        stamp = Stamp("web1", "m", number, stores.TIME_NS + number, cause)
+        stores.commit(store, contents, stamp=stamp)
+    store.close()
+    fresh = Machine(tmp_path / "fresh", None)
+    result = fresh.rebuild(tmp_path / "evil")
+    assert (result.code, result.json["error"]["kind"]) == (1, "damaged"), result
+    assert not fresh.has("/etc") and not fresh.pacha.store.exists()
+
+
+def test_a_rehearsal_is_told_the_same(tmp_path: Path, pacha: Pacha) -> None:
+    """And the name of a system is none of a script anywhere on the disk."""
+    facts = {b"facts/os": b"id debian\ncodename ../../../../tmp/x\n"}
+    source = made(tmp_path / "evil", {**etc(GOOD, zz=DATA), **facts})
+    result = pacha.run("rebuild", "--from", source, "--rehearse", "--json")
+    assert (result.code, result.json["error"]["kind"]) == (1, "failed"), result
+    assert "debootstrap" in result.json["error"]["message"]
+    bad = made(tmp_path / "worse", {**etc(GOOD, zz=DATA), b"facts/packages/apt": b"- 1\n"})
+    result = pacha.run("rebuild", "--from", bad, "--rehearse", "--json")
+    assert (result.code, result.json["error"]["kind"]) == (1, "damaged"), result
 
 
 PARTLY = {

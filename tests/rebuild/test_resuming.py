@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,6 +47,35 @@ def test_a_copy_that_goes_on_has_its_own_name(web1: Machine, tmp_path: Path) -> 
     fresh.rebuilt(web1.pacha.store, "--as-new", "web2")
     assert 'host = "web2"' in fresh.pacha.config.read_text()
     assert fresh.pacha.ok("status")["host"] == "web2"
+
+
+def test_another_name_is_part_of_the_plan(web1: Machine, tmp_path: Path) -> None:
+    """Where all is in place, too; and where nothing is to be done the configuration stays as it is."""
+    copy = Machine(tmp_path / "copy", None)
+    copy.rebuilt(web1.pacha.store, "--as-new", "web2")
+    before = copy.pacha.config.read_text()
+    told = "this machine is called web3 from now on"
+    assert told in copy.rebuilt(web1.pacha.store, "--as-new", "web3", "-n")["notes"]
+    plan = copy.pacha.run("rebuild", "--from", web1.pacha.store, "--as-new", "web3", "-n")
+    assert f"host: {told}" in plan.out and "nothing to do" not in plan.out
+    assert copy.pacha.config.read_text() == before
+    assert told in copy.rebuilt(web1.pacha.store, "--as-new", "web3")["notes"]
+    assert copy.pacha.config.read_text() == before.replace("web2", "web3")
+    again = copy.rebuilt(web1.pacha.store, "--as-new", "web3")
+    assert (again["revision"], again["notes"]) == (None, [])
+
+
+def test_single_paths_give_no_other_name_to_a_host(web1: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "other", "other", {"/etc/hosts": "web1\n", "/srv/x": "x\n"})
+    other.pacha.ok("watch", "/srv")
+    before = other.pacha.config.read_text()
+    for words in (("-n",), ()):
+        result = other.rebuild(web1.pacha.store, "--only", "/etc/hosts", "--as-new", "typo", *words)
+        assert (result.code, result.json["error"]["kind"]) == (2, "usage"), result
+    assert other.pacha.config.read_text() == before
+    shutil.copystat(web1.root / "etc/hosts", other.root / "etc/hosts")
+    assert other.rebuilt(web1.pacha.store, "--only", "/etc/hosts")["revision"] is None
+    assert other.pacha.config.read_text() == before
 
 
 def test_where_nothing_differs_the_history_is_taken_all_the_same(web1: Machine, tmp_path: Path) -> None:

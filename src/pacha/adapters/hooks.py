@@ -120,18 +120,18 @@ class Hooks:
         import json
 
         line = json.dumps({**payload, **(more() if more else {})}).encode() + b"\n"
+        words, outer = self._entering
         environment = {
             **_sane(self._environment),
             "PACHA_EVENT": event,
             "PACHA_HOST": host,
             "PACHA_REVISION": revision or "",
-            "PACHA_ROOT": root,
+            "PACHA_ROOT": "/" if words else root,  # as the hook sees it
             "PACHA_DRY_RUN": "1" if dry_run else "0",
         }
         results = []
         for name in names:
             path = os.path.join(self._directory, moment, name)
-            words, outer = self._entering
             command = [*words, path.removeprefix(outer)]
             results.append(_Run(path, command, output, self._timeout).result(line, environment))
             if stop and results[-1].exit != 0:

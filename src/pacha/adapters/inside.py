@@ -9,8 +9,10 @@ killed. No service is started there. It must not decide what is run.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 # $1 is the root; the rest is the command. A link in the way of a mount point is not followed out of the root:
 # where one of the three is a link nothing is mounted.
@@ -31,14 +33,16 @@ exec chroot "$root" "$@"
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "TERM", "TZ")
-_UNSHARE = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL")
+_GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
+# The words before a command that run it in namespaces of its own, all of it ended with it.
+APART = ("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL")
 
 
 def entering(root: bytes) -> list[str]:
     """The words before a command that run it inside `root`; none for the machine's own."""
     if root == b"/":
         return []
-    return [*_UNSHARE, "sh", "-c", _ENTER, "sh", os.fsdecode(root)]
+    return [*APART, "sh", "-c", _ENTER, "sh", os.fsdecode(root)]
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -50,7 +54,6 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 def die_with_parent() -> None:
     """For the child, before it becomes another program: end when its parent does, however that ends."""
     import ctypes
-    import signal
 
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -81,6 +84,18 @@ def follow(root: bytes, words: Sequence[str], line: Callable[[bytes], None]) -> 
             for text in process.stdout:
                 line(text.rstrip(b"\n"))
         except BaseException:
-            process.kill()
+            _end(process)
             raise
     return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it with all its children, which may tidy up first."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(_GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, ProcessLookupError):
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -104,6 +104,11 @@ class Adapters:
 
         return self._session.closing(sending_to(self._session, address))
 
+    def left_rehearsals(self) -> list[str]:
+        from pacha.adapters.throwaway import left
+
+        return left(self._session.state_path)
+
 
 def host_of(session: Session, config: Config) -> Host:
     """The host of a session."""

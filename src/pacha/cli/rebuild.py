@@ -16,7 +16,7 @@ from pacha.core.config_values import is_host_name
 from pacha.core.errors import NotFound, Refused, UsageError
 from pacha.core.packages import is_missing
 from pacha.ops.host import Kept, Past
-from pacha.ops.rebuild import Rebuilt, rebuild
+from pacha.ops.rebuild import Own, Rebuilt, rebuild
 from pacha.ops.rebuild_plan import PARTS, Desired, Draft, Request, own_config, target_of
 from pacha.ui.result import print_object
 
@@ -81,17 +81,16 @@ def run(session: Session, options: Namespace) -> int:
             print_plan(draft, options.verbose or options.dry_run, to)
             to.flush()
 
+    own = Own(partial(_settle_at_first, session, options), partial(_new_name, session, options))
     done = rebuild(
-        session.host, source, request, dry_run=options.dry_run, show=show,
-        ask=ask if asks else None, settle=partial(_settle_at_first, session, options),
-    )  # fmt: skip
+        session.host, source, request, dry_run=options.dry_run, show=show, ask=ask if asks else None, own=own
+    )
     session.report.finish()
     if done is None:
         raise Refused("not done: nothing was changed")
     code = _code(done)
-    if not options.dry_run:
-        _settle_configuration(session, options, done.draft.desired)
     if done.was_run:
+        _settle_configuration(session, options, done.draft.desired)
         if not session.as_json:
             print_outcome(done, quiet=bool(options.quiet))
         return send_and_tell(session, code, lambda: rebuilt_object(done, dry_run=False))
@@ -106,6 +105,7 @@ def _refuse_mixtures(options: Namespace) -> None:
     """A rehearsal is of the whole host and touches nothing; its options would be lost on anything else."""
     if options.rehearse:
         wrong = [("--as-new", options.as_new), ("--only", options.only), ("--root", options.root)]
+        wrong += [("-n", options.dry_run or None)]
         words = "does not go with --rehearse"
     else:
         wrong = [("--base", options.base), ("--threshold", options.threshold)]
@@ -191,18 +191,36 @@ def _settle_at_first(session: Session, options: Namespace, desired: Desired) -> 
         _settle_configuration(session, options, desired)
 
 
+def _name(options: Namespace, desired: Desired) -> str:
+    return str(options.as_new or desired.target.stamp.host)
+
+
+def _new_name(session: Session, options: Namespace, desired: Desired) -> str:
+    """What the configuration is to call the machine that is rebuilt, empty where it does already."""
+    name = _name(options, desired)
+    if options.root is not None:
+        below = _configurations_below(options, desired)
+        return name if any(session.named_in(path) != name for path in below) else ""
+    is_itself = (session.config.host or session.machine_name) == name
+    return "" if is_itself or (options.only and not options.as_new) else name
+
+
+def _configurations_below(options: Namespace, desired: Desired) -> list[str]:
+    """Those that come back below another root, and must say what the system there is called."""
+    came_back = [path for path in map(own_config, desired.rules.own) if path in desired.lines]
+    must_say = options.as_new or b"/etc/hostname" not in desired.lines
+    root = os.path.abspath(options.root)
+    return [os.path.join(root, os.fsdecode(path[1:])) for path in came_back] if must_say else []
+
+
 def _settle_configuration(session: Session, options: Namespace, desired: Desired) -> None:
     """What was watched is watched from now on, also where the configuration itself was not part of it."""
-    name = options.as_new or desired.target.stamp.host
-    came_back = [path for path in map(own_config, desired.rules.own) if path in desired.lines]
     if options.root is not None:  # the configuration of the system below lies there
-        must_say = options.as_new or b"/etc/hostname" not in desired.lines
-        for path in came_back if must_say else []:
-            session.rename_host(name, os.path.join(os.path.abspath(options.root), os.fsdecode(path[1:])))
+        for path in _configurations_below(options, desired):
+            session.rename_host(_name(options, desired), path)
         return
     session.forget_config()
-    is_itself = (session.config.host or session.machine_name) == name
-    if options.as_new or not (options.only or is_itself):
+    if name := _new_name(session, options, desired):
         session.rename_host(name, session.config_path)
     secrets = session.host.secrets
     session.keep_secret(secrets.paths, [str(one) for one in secrets.configured])

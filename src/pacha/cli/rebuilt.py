@@ -35,12 +35,21 @@ def rebuilt_object(done: Rebuilt, dry_run: bool) -> dict[str, object]:
         "packages": list(map(_package, draft.packages)),
         "deviations": list(map(_deviation, done.deviations)),
         "accounts": [account._asdict() for account in draft.people.accounts],
-        "notes": [*(["what was interrupted goes on"] if draft.goes_on else []), *draft.words],
+        "notes": _notes(draft),
         "left": [{**path_object(step.path), "reason": step.refused or step.reason} for step in done.left],
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in done.hooks],
         "seconds": round(done.seconds, 3),
         "dry_run": dry_run,
     }
+
+
+def _notes(draft: Draft) -> list[str]:
+    goes_on = ["what was interrupted goes on"] if draft.goes_on else []
+    return [*goes_on, *([_new_name_words(draft)] if draft.new_name else []), *draft.words]
+
+
+def _new_name_words(draft: Draft) -> str:
+    return f"this machine is called {draft.new_name} from now on"
 
 
 def _text(value: bytes | None) -> str | None:
@@ -79,6 +88,8 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
         print("what was interrupted goes on", file=to)
     if draft.takes_history:
         print("history: this machine goes on with it", file=to)
+    if draft.new_name:
+        print(f"host: {_new_name_words(draft)}", file=to)
     most = 0 if everything else _SHOWN_AT_MOST
     colour = use_colour(to)
     _section(
@@ -86,7 +97,7 @@ def print_plan(draft: Draft, everything: bool, to: TextIO) -> None:
     )
     _section("users and groups", draft.people.accounts, _account_words, most, to)
     _section("files", draft.files.steps, lambda step: step_words(draft.files, step, colour), most, to)
-    _section("hooks", draft.desired.hooks, shown, most, to)
+    _section("hooks", draft.hooks, shown, most, to)
 
 
 def _section(title: str, items: Sequence[T], words: Callable[[T], str], most: int, to: TextIO) -> None:

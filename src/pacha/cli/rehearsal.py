@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pacha.adapters.throwaway import throwaway
 from pacha.cli.session import Session
-from pacha.core import config, facts
-from pacha.ops.facts import stored_facts
+from pacha.core import config
+from pacha.core.config_values import is_host_name
+from pacha.core.errors import UsageError
 from pacha.ops.rebuild import rebuild
-from pacha.ops.rehearse import Score, score
+from pacha.ops.rebuild_source import facts_at
+from pacha.ops.rehearse import Score, has_something, score
 from pacha.ui.result import print_object
 from pacha.ui.text import printable
 
@@ -38,8 +40,13 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
     started = time.monotonic()
     base = os.path.abspath(options.base) if options.base else None
     threshold = _THRESHOLD if options.threshold is None else options.threshold
-    system = facts.parse(stored_facts(source, position)).os
+    told_then = facts_at(source, source.store.at(position))
+    if not has_something(request, told_then):
+        raise UsageError("nothing is left to score", hint="rehearse its files, or packages that it has")
+    system = told_then.os
     suite = system.get("codename", "") if system.get("id") in _DEBOOTSTRAP else ""
+    if not is_host_name(suite):  # debootstrap would run the script of such a path
+        suite = ""
     state.make(session.state_path)
     session.report.phase("fresh system")
     with (
@@ -51,7 +58,7 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
         )
     assert done is not None  # nobody was asked
     session.report.finish()
-    told, seconds = score(done), time.monotonic() - started
+    told, seconds = score(done, request), time.monotonic() - started
     code = 4 if told.percent < threshold else 0
     if session.as_json:
         print_object(_object(done, told, seconds, threshold), ok=code == 0)

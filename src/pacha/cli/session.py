@@ -138,6 +138,15 @@ class Session:
 
         return machine.host_name()
 
+    def named_in(self, path: str) -> str | None:
+        """What a configuration calls its host, where it is there, can be read, and says."""
+        from pacha.adapters.config_file import load
+
+        try:
+            return load(path).host
+        except ConfigError:
+            return None
+
     def rename_host(self, name: str, path: str) -> None:
         """Write into a configuration what its host is called."""
         from pacha.adapters.config_keys import set_host

@@ -77,7 +77,7 @@ def parse(texts: Mapping[bytes, bytes]) -> Facts:
         if path == OS:
             facts.os.update(_pair(line) for line in text.splitlines())
         elif path == WANTED:
-            facts = facts._replace(wanted=tuple(map(unescape, text.splitlines())))
+            facts = facts._replace(wanted=tuple(_word(unescape(line)) for line in text.splitlines()))
         elif path.startswith(_PACKAGES):
             family = path.removeprefix(_PACKAGES).decode("utf-8", "replace")
             facts.packages[family] = dict(_package(line) for line in text.splitlines())
@@ -93,9 +93,15 @@ def _pair(line: bytes) -> tuple[str, str]:
 
 def _package(line: bytes) -> tuple[bytes, Package]:
     name, version, *marks = unescape(line).split(b" ")
-    if not name or name.startswith(b"-") or version.startswith(b"-"):
+    package = Package(_word(version) if version else version, HELD in marks, AUTOMATIC in marks)
+    return _word(name), package
+
+
+def _word(text: bytes) -> bytes:
+    """What becomes a word of a package manager's command line; raise ValueError for what is no name there."""
+    if not text or text.startswith(b"-") or any(byte <= 0x20 or byte == 0x7F for byte in text):
         raise ValueError("a package of a name that no package has")
-    return name, Package(version, HELD in marks, AUTOMATIC in marks)
+    return text
 
 
 def describe(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> str:

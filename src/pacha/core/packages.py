@@ -16,7 +16,8 @@ INSTALL, CHANGE, MARK = "install", "version", "mark"
 
 class PackageStep(NamedTuple):
     """A package that is not as captured. `wanted` is the version then, None where any will do; `version` what
-    is asked for, None for the newest; `reason` says why that is another, or what differs.
+    is asked for, None for the newest; `reason` says why that is another, or what differs. A doubtful one is
+    to be installed, and no version of it is known to be had.
     """
 
     action: str
@@ -25,6 +26,7 @@ class PackageStep(NamedTuple):
     wanted: bytes | None
     version: bytes | None
     reason: str = ""
+    is_doubtful: bool = False
 
 
 class Deviation(NamedTuple):
@@ -69,13 +71,16 @@ def plan(
         if before is not None and _marks(package) != _marks(here.get(name)):
             steps.append(PackageStep(MARK, name, before, package.version, None, _words(package)))
     more = sorted(set(wanted) - captured.keys() - present.keys())
-    steps += [PackageStep(INSTALL, name, None, None, None, "[rebuild] packages") for name in more]
+    steps += [
+        PackageStep(INSTALL, name, None, None, None, "[rebuild] packages", not available.get(name))
+        for name in more
+    ]
     return steps, deviations
 
 
 def _installed(name: bytes, version: bytes, available: list[bytes]) -> PackageStep:
     if not available or version in available:
-        return PackageStep(INSTALL, name, None, version, version, version.decode("utf-8", "replace"))
+        return PackageStep(INSTALL, name, None, version, version, _text(version), not available)
     newest = available[0].decode("utf-8", "replace")
     return PackageStep(INSTALL, name, None, version, None, f"{newest}, as {_text(version)} is not to be had")
 

@@ -25,6 +25,8 @@ PROTOCOL = 1
 
 # How a refusal begins, on standard error or in an answer.
 REFUSED = "pacha: refused: "
+# And how what follows does, to who may read all histories and names one that is not there.
+NO_HISTORY = "there is no history of "
 
 # What a key opens: one history to be added to, all to be read, or all to be read and hosts to be rebuilt.
 HOST, READER, ADMIN = "host", "reader", "admin"

@@ -97,13 +97,20 @@ def _clock(host: Host) -> list[tuple[str, ...]]:
 
 
 def _left_behind(host: Host) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
     if host.store.exists and host.store.is_abandoned:
-        return [(WARNING, "a transaction was abandoned", "any pacha capture undoes it")]
+        found.append((WARNING, "a transaction was abandoned", "any pacha capture undoes it"))
     if host.journals.any():
-        return [
-            (WARNING, "an operation waits to be confirmed, or was interrupted", "pacha status tells which")
-        ]
-    return [(OK, "nothing was left behind by a killed process")]
+        words = "an operation waits to be confirmed, or was interrupted"
+        found.append((WARNING, words, "pacha status tells which"))
+    for folder in host.left_rehearsals():
+        words = f"a rehearsal that was killed has left {show_path(os.fsencode(folder))}"
+        found.append((WARNING, words, "the next pacha rebuild --rehearse removes it"))
+    if host.system.holds_services:
+        words = "no service starts when packages are installed: a rebuild is under way, or was killed"
+        mend = "run that pacha rebuild again, or rm /usr/sbin/policy-rc.d"
+        found.append((WARNING, words, mend))
+    return found or [(OK, "nothing was left behind by a killed process")]
 
 
 def _watches(host: Host) -> list[tuple[str, ...]]:

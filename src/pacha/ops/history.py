@@ -152,7 +152,10 @@ def entry_at(host: Past, position: int, path: bytes) -> Entry | None:
     for directory, name in ((path, b"."), split(path)):
         lines = lines_at(host, position, [meta_path(directory)]).get(directory, {})
         if name in lines:
-            return parse_entry(lines[name])
+            try:
+                return parse_entry(lines[name])
+            except ValueError as problem:
+                raise DamagedStore(f"{show_path(path)} cannot be read: {problem}") from problem
     return None
 
 

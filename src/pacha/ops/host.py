@@ -103,6 +103,7 @@ class Adapters(Protocol):
     def stage(self, files: Mapping[str, bytes]) -> AbstractContextManager[Hooks]: ...
     def open_store(self, path: bytes) -> Store: ...
     def server(self, address: str) -> Server: ...
+    def left_rehearsals(self) -> list[str]: ...
 
 
 class Host:
@@ -155,6 +156,7 @@ class Host:
         self.open_store = adapters.open_store  # another store than this host's own
         self.server = adapters.server  # the server at an address
         self.stage = adapters.stage  # hooks of these files, for as long as they are run
+        self.left_rehearsals = adapters.left_rehearsals  # the folders of those that were killed
         self._adapters = adapters
         self.new_spool = new_spool
         self.now_ns = now_ns

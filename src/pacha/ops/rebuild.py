@@ -23,7 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
-from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
+from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
@@ -32,7 +32,7 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
-from pacha.ops.rebuild_line import continue_line, has, takes_history
+from pacha.ops.rebuild_line import check_name, continue_line, has, takes_history
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     Desired,
@@ -45,9 +45,10 @@ from pacha.ops.rebuild_plan import (
     plan_files,
     plan_packages,
     plan_people,
-    target_of,
     texts_of,
 )
+from pacha.ops.rebuild_progress import resume
+from pacha.ops.rebuild_source import check_source
 from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
@@ -71,6 +72,18 @@ class Rebuilt(NamedTuple):
     was_run: bool = False
 
 
+class Own(NamedTuple):
+    """The configuration of the machine that is rebuilt: `settle` has it say whose history this machine goes
+    on with, and what is watched; `new_name` is what it will call the machine, empty where it does already.
+    """
+
+    settle: Callable[[Desired], None]
+    new_name: Callable[[Desired], str]
+
+
+NOTHING = Own(lambda _desired: None, lambda _desired: "")  # of a throwaway root
+
+
 def rebuild(
     host: Host,
     source: Kept,
@@ -79,15 +92,15 @@ def rebuild(
     dry_run: bool,
     show: Callable[[Draft], None],
     ask: Callable[[], bool] | None,
-    settle: Callable[[Desired], None] = lambda _desired: None,
+    own: Own = NOTHING,
     rehearsal: bool = False,
 ) -> Rebuilt | None:
     """Make this machine, below the host's root, what `request.name` was by the `source`'s history.
 
     A `rehearsal` is in a throwaway root. `show` sees the plan before it is done; where `ask` (None: nobody is
-    asked) says no, None is returned. `settle` has the configuration say whose history this machine goes on
-    with, and what is watched, before anything is written: whatever records meanwhile does it right. Raise
-    Refused where accounts clash or this is no such system, HookFailed where a hook said no.
+    asked) says no, None is returned. What its `own` configuration says is settled before anything is written:
+    whatever records meanwhile does it right. Raise Refused where accounts clash or this is no such system,
+    HookFailed where a hook said no.
     """
     started = time.monotonic()
     if source.name != request.name:
@@ -100,8 +113,9 @@ def rebuild(
         with host.lock:
             heal(host, must=True)
             tip_of(host)
+            check_name(host, request)
             work = _Rebuild(host, source, request, rehearsal)
-            plan = work.draft()
+            plan = work.draft(own.new_name)
             seen = (plan.packages, plan.people, plan.files.steps)
             if seen != shown:
                 show(plan)
@@ -112,7 +126,7 @@ def rebuild(
                 )  # fmt: skip
             if ask is None or seen == shown:
                 with on_failure(host, "rebuild"):
-                    return work.run(plan, settle, started)
+                    return work.run(plan, own.settle, started)
         if not ask():
             return None
         shown = seen
@@ -127,24 +141,8 @@ class _Rebuild:
         self._source = source
         self._request = request
         self._rehearsal = rehearsal
-        written = host.rebuild_file.read()
-        asked = {
-            **request._asdict(),
-            "only": [escape_all(p).decode() for p in request.only],
-            "skip": sorted(request.skip),
-        }
-        self._progress: dict[str, Any] = {"request": asked, "done": []}
-        pinned = None
-        if written is not None and written[0].get("request") == asked:
-            pinned = _found(source, written[0]["target"])
-        self.is_unfinished = pinned is not None
-        if self.is_unfinished and written is not None:
-            self._progress = written[0]
-        elif written is not None and "owners" in written[0]:  # nobody else knows whose these files are
-            self._progress["owners"] = written[0]["owners"]
-        is_own = source.store.path == host.store.path
-        target = pinned or target_of(source, request.to, "" if is_own else host.machine)
-        self._progress["target"] = target.node
+        self._progress, target, self.is_unfinished = resume(host, source, request)
+        check_source(source, target)
         self._own = host.rules
         self._desired = desire(host, source, target, request)
         host.rules = self._rules()
@@ -168,11 +166,12 @@ class _Rebuild:
         """Whether files wait for the numbers that their owners got."""
         return "owners" in self._progress
 
-    def draft(self) -> Draft:
+    def draft(self, new_name: Callable[[Desired], str]) -> Draft:
         """The plan, nothing being changed."""
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
-        return plan._replace(takes_history=takes, goes_on=self.is_unfinished or self._owes_owners)
+        goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
+        return plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=self._hooks_to_run())
 
     # -- the phases --------------------------------------------------------------------------------
 
@@ -279,6 +278,13 @@ class _Rebuild:
         with self._host.system.staged(files, self._host.config.hook_timeout_ns, environment) as hooks:
             yield hooks
 
+    def _hooks_to_run(self) -> tuple[bytes, ...]:
+        """Those of the history whose phase is not done, at moments that come."""
+        done = self._progress["done"]
+        moments = [] if "hooks before" in done else [b"pre-rebuild"]
+        moments += [] if "hooks after" in done else [b"post-rebuild", *([b"check"] * self._rehearsal)]
+        return tuple(path for path in self._desired.hooks if path.split(b"/")[-2] in moments)
+
     def _run_hooks(self, moments: Sequence[str], payload: dict[str, Any]) -> None:
         if not self._request.wants("hooks"):
             return
@@ -376,14 +382,6 @@ class _Rebuild:
         steps = [done.step for done in self._results.values()]
         stored = stored_files(self._source, self._desired.target, steps)
         return {s.path: (s.after, stored[s.path]) for s in steps if s.after and s.path in stored}
-
-
-def _found(source: Kept, node: str) -> Revision | None:
-    """What an interrupted one aimed at; None in a history, another copy maybe, that does not have it."""
-    try:
-        return source.store.find(node)
-    except NotFound:
-        return None
 
 
 def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:

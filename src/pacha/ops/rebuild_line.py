@@ -6,7 +6,7 @@ own. It writes no live file.
 
 from __future__ import annotations
 
-from pacha.core.errors import NotFound
+from pacha.core.errors import NotFound, UsageError
 from pacha.core.quantities import time_name
 from pacha.ops.host import Host, Kept
 from pacha.ops.rebuild_plan import Desired, Request
@@ -17,6 +17,16 @@ def takes_history(host: Host, source: Kept, request: Request) -> bool:
     """Whether this machine is to go on with a line that it does not have."""
     is_the_source = source.store.path == host.store.path
     return _becomes(host, request) and not is_the_source and not has(host, source.store.tip())
+
+
+def check_name(host: Host, request: Request) -> None:
+    """Raise UsageError where single paths would give another name to a machine that has a history."""
+    last = last_of(host)
+    if request.only and request.as_new and last is not None and last.stamp.host != request.as_new:
+        raise UsageError(
+            f"this machine has a history as {last.stamp.host}: single paths do not make it {request.as_new}",
+            hint="leave --as-new out",
+        )
 
 
 def continue_line(host: Host, source: Kept, request: Request, desired: Desired) -> None:

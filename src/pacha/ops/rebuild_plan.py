@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from pacha.core import accounts, facts, packages
+from pacha.core import accounts, packages
 from pacha.core.accounts import NOBODY, People
 from pacha.core.entry import (
     BLOCK,
@@ -24,7 +24,7 @@ from pacha.core.entry import (
     parse_entry,
     render_entry,
 )
-from pacha.core.errors import DamagedStore, NotFound, Refused
+from pacha.core.errors import NotFound, Refused
 from pacha.core.facts import Facts
 from pacha.core.identity import identity
 from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
@@ -33,9 +33,10 @@ from pacha.core.plan import CREATE, Step
 from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
-from pacha.ops.facts import stored_facts
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
+from pacha.ops.rebuild_obtainable import doubts
+from pacha.ops.rebuild_source import facts_at
 from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
 from pacha.ops.secrets import opened
 from pacha.ops.tip import lines_at, text_at
@@ -83,6 +84,8 @@ class Draft(NamedTuple):
     words: list[str]
     takes_history: bool = False  # this machine is to go on with a line that it does not have
     goes_on: bool = False  # with what was interrupted
+    hooks: tuple[bytes, ...] = ()  # those of the history that will run
+    new_name: str = ""  # what this machine is called from now on, where it is not yet
 
     @property
     def refused(self) -> list[Step]:
@@ -93,7 +96,7 @@ class Draft(NamedTuple):
     def is_empty(self) -> bool:
         """Whether everything is as it was, as far as it can be."""
         is_done = len(self.refused) == len(self.files.steps)
-        more = self.packages or self.people.accounts or self.takes_history or self.goes_on
+        more = self.packages or self.people.accounts or self.takes_history or self.goes_on or self.new_name
         return is_done and not more
 
 
@@ -129,13 +132,10 @@ def last_of_another(source: Past, newest: Revision) -> Revision | None:
 
 
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
-    """What shall be, by the source's revision. Raise DamagedStore where that cannot be read."""
-    try:
-        text = text_at(source, target.position, RULES)
-        rules = Rules.parse(text) if text else host.rules
-        told = facts.parse(stored_facts(source, target.position))
-    except ValueError as problem:
-        raise DamagedStore(f"{source.name} at {target.id} cannot be read: {problem}") from problem
+    """What shall be, by the source's revision, which `rebuild_source.check_source` has looked at."""
+    text = text_at(source, target.position, RULES)
+    rules = Rules.parse(text) if text else host.rules
+    told = facts_at(source, target)
     everything = {
         join(directory, name): line
         for directory, names in lines_at(source, target.position, []).items()
@@ -160,7 +160,6 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     if not request.wants("users"):
         lines = {path: line for path, line in lines.items() if path not in accounts.FILES or request.only}
     above = _above(scope, lines, everything)
-    _check(source, {**lines, **above})
     return Desired(target, rules, scope, lines, above, told, _hooks(rules, covered, request), kept)
 
 
@@ -188,16 +187,6 @@ def _above(
         above for top in scope if any(is_below(path, top) for path in lines) for above in ancestors(top)
     }
     return {path: everything.get(path, plain) for path in wanted}
-
-
-def _check(source: Past, lines: Mapping[bytes, bytes]) -> None:
-    for path, line in lines.items():
-        try:
-            parse_entry(line)
-        except ValueError as problem:
-            raise DamagedStore(
-                f"what {source.name} has of {shown(path)} makes no sense: {problem}"
-            ) from problem
 
 
 def _hooks(rules: Rules, lines: Mapping[bytes, bytes], request: Request) -> tuple[bytes, ...]:
@@ -238,7 +227,16 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
             files = files._replace(notes={})
         back = [step.path for step in files.steps if step.after is not None and not step.refused]
         words += [f"{what} restored: {shown(path)}" for path in back if (what := identity(path))]
+    doubtful = doubts(host, steps, _are_repositories_settled(host, desired, files))
+    steps, deviations, words = doubtful.steps, deviations + doubtful.deviations, words + doubtful.words
     return Draft(desired, steps, deviations, people, files, words)
+
+
+def _are_repositories_settled(host: Host, desired: Desired, files: Planned) -> bool:
+    """Whether packages come from where they come from now: no list or key is to be written before."""
+    places = host.system.repositories()
+    pending = (step for step in files.steps if not step.refused and is_within(step.path, places))
+    return next(pending, None) is None and not key_steps(host, desired.facts)
 
 
 def _clash(people: People) -> str:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from pacha.core.errors import Refused
-from pacha.core.protocol import PROTOCOL, Request
+from pacha.core.protocol import NO_HISTORY, PROTOCOL, Request
 from pacha.core.revision import Stamp
 from pacha.server.limits import writable
 from pacha.server.registry import Record, Registry
@@ -69,7 +69,7 @@ class Reader:
         self._by = record.name
         self.host = request.host
         if self.host not in registry.histories() or not registry.has_revisions(self.host):
-            raise Refused(f"there is no history of {self.host} here")
+            raise Refused(f"{NO_HISTORY}{self.host} here")
 
     def told(self, tip: str, stamp: bytes, revisions: int) -> bytes:
         """The answer to the wire command `pacha`."""

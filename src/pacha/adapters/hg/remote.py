@@ -1,8 +1,8 @@
 """A server, as a client reaches it: one Mercurial process of its own that keeps one ssh connection open.
 
 Called by `ops/send`, which gets a `Remote` handed in. What went wrong becomes one sentence that names the
-server: Refused where it, or ssh, said no, and trying again would not help; Unreachable where it may be there
-in a moment. Whether anything is to be sent is not its business.
+server: NotFound where it has no such history; Refused where it, or ssh, said no, and trying again would not
+help; Unreachable where it may be there in a moment. Whether anything is to be sent is not its business.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import json
 from typing import Any
 
 from pacha.adapters.hg.child import Child
-from pacha.core.errors import PachaError, Refused, Unreachable
+from pacha.core.errors import NotFound, PachaError, Refused, Unreachable
 from pacha.core.line import Known
-from pacha.core.protocol import REFUSED
+from pacha.core.protocol import NO_HISTORY, REFUSED
 
 # A server that moves no byte for so many seconds is given up.
 PATIENCE = 60
@@ -121,6 +121,10 @@ class Remote:
         if kind not in ("refused", "silent", "link"):
             return None
         address, words = self.address, detail.decode("utf-8", "replace").strip()[:_MOST_WORDS]
+        if words.startswith(REFUSED + NO_HISTORY):
+            return NotFound(
+                f"{address}: {words.removeprefix(REFUSED)}", hint="pacha host list, on the server"
+            )
         if words.startswith(REFUSED):
             told = f"{address} refuses: {words.removeprefix(REFUSED)}"
             return Refused(told, hint="the server's log has it too")

@@ -96,18 +96,20 @@ class Apt:
         ]
 
     def available(self, root: Root, names: Sequence[bytes]) -> dict[bytes, list[bytes]]:
-        """By `apt-cache madison`, whose lines are `package | version | source`."""
+        """By `apt-cache madison`, whose lines are `package | version | source`, the package without its
+        architecture, and the source with that before the word `Packages`.
+        """
         found: dict[bytes, list[bytes]] = {}
-        if not names:
+        asked = set(names)
+        if not asked:
             return found
         for line in root.run([*_ASK, "madison", *map(text, names)]).splitlines():
             fields = [field.strip() for field in line.split(b"|")]
-            if (
-                len(fields) == 3
-                and fields[2].endswith(b"Packages")
-                and fields[1] not in found.get(fields[0], ())
-            ):
-                found.setdefault(fields[0], []).append(fields[1])
+            if len(fields) != 3 or not fields[2].endswith(b"Packages"):
+                continue
+            for name in (fields[0], b":".join((fields[0], *fields[2].split()[-2:-1]))):
+                if name in asked and fields[1] not in found.get(name, ()):
+                    found.setdefault(name, []).append(fields[1])
         return found
 
     def install(self, wishes: Sequence[Wish]) -> list[str]:

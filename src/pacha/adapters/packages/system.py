@@ -30,11 +30,14 @@ _AT_MOST = 200_000_000  # bytes of one package database
 _KEY_AT_MOST = 1_000_000
 _TOLD = {"ID": "id", "VERSION_ID": "version", "VERSION_CODENAME": "codename", "PRETTY_NAME": "name"}
 # No service is to start before its files are there: Debian's tools ask this program (invoke-rc.d(8)). Ours is
-# known by its second line, so that one of a killed Pacha goes with the next.
+# known by its second line, so that one of a killed Pacha goes with the next. The shell, told to end, does so
+# after its command has, and tidies up.
+_BLOCK, _OURS = b"/usr/sbin/policy-rc.d", b"# made by pacha rebuild"
 _NO_SERVICE = (
     "sh",
     "-c",
     """p=/usr/sbin/policy-rc.d; ours=
+trap : TERM
 if [ ! -e $p ] || grep -q '^# made by pacha rebuild$' $p; then
     ours=1
     [ ! -d /usr/sbin ] || printf '#!/bin/sh\\n# made by pacha rebuild\\nexit 101\\n' >$p
@@ -44,6 +47,11 @@ fi
 [ -z "$ours" ] || rm -f $p
 exit $code""",
     "sh",
+)
+_SERVICES_AGAIN = (
+    "sh",
+    "-c",
+    "p=/usr/sbin/policy-rc.d; if grep -qs '^# made by pacha rebuild$' $p; then rm -f $p; fi",
 )
 
 
@@ -166,6 +174,11 @@ class System:
                 found += family.along(self, [Wish(*wish) for wish in wishes])
         return found
 
+    @property
+    def holds_services(self) -> bool:
+        """Whether an installation, under way or killed, keeps services from starting."""
+        return _OURS in self.read(_BLOCK).splitlines()
+
     def mark(self, packages: Mapping[bytes, Package], line: Callable[[bytes], None]) -> None:
         """Let them count as installed on purpose or not, and as held."""
         for family in self.families():
@@ -207,7 +220,14 @@ class System:
             ) from problem
 
     def _follow(self, words: Sequence[str], line: Callable[[bytes], None]) -> int:
-        return inside.follow(self._tree.root, [*_NO_SERVICE, *words], line)
+        try:
+            return inside.follow(self._tree.root, [*_NO_SERVICE, *words], line)
+        except (
+            BaseException
+        ):  # told to end, or nobody takes the output; it may have been killed in the middle
+            with suppress(OSError):
+                inside.ask(self._tree.root, _SERVICES_AGAIN)
+            raise
 
     def _is_there(self, path: bytes) -> bool:
         return bool(self._status(path))
