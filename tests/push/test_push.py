@@ -219,3 +219,13 @@ def test_a_terminal_that_goes_away_does_not_cut_it_off(tmp_path: Path) -> None:
         gate.touch()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
         assert json.loads((them.pusher.state / "push.json").read_text()) == {str(folder): ["web2"]}
+
+
+def test_a_look_beforehand_tells_of_hooks_that_would_run(them: Fleet) -> None:
+    them.deploy("motd", {"files/etc/motd": "hello\n"})
+    assert them.push("motd", "web1").code == 0
+    them.deploy("motd", {"hooks/post-push/1": "#!/bin/sh\n", "hooks/on-failure/1": "#!/bin/sh\n"})
+    look = them.pusher.run("push", "motd", "web1", "-n")
+    assert "would change no file, and run 1 hook" in look.out
+    done = them.push("motd", "web1")
+    assert "no file changed; 1 hook ran" in done.out

@@ -40,6 +40,9 @@ def in_words(one: Outcome, dry_run: bool) -> str:
     if one.state == OK:
         hooks = len(one.listed("hooks"))
         return f"no file changed; {plural(hooks, 'hook')} ran" if hooks else "nothing to do"
+    would_run = one.answer.get("would_run")
+    if isinstance(would_run, list) and would_run and not _changes(one):
+        return f"would change no file, and run {plural(len(would_run), 'hook')}"
     return printable(f"{'would change' if dry_run else 'changed'}: {_changes(one)}")
 
 
@@ -212,7 +215,9 @@ def _details(one: Outcome, colour: bool) -> list[str]:
 
 
 def _whose(values: Mapping[str, Any]) -> str:
-    holder = values.get("deployment")
+    holder, lost = values.get("deployment"), values.get("lost")
+    if isinstance(lost, str):
+        return printable(f"which {lost}")
     return printable(f"delivered by {holder}") if isinstance(holder, str) else "changed by hand"
 
 

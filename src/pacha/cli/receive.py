@@ -138,12 +138,13 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         "services": [service._asdict() for service in work.services],
         "preflight": work.preflight,
         "edited": [
-            {**path_object(one.step.path), "deployment": one.deployment or None}
+            {**path_object(one.step.path), "deployment": one.deployment or None, "lost": one.lost or None}
             for one in work.planned.others
         ],
         "diffs": work.diffs,
         "reverted": work.is_reverted,
         "confirm": work.confirm or None,
+        "would_run": work.would_run,
         "seconds": round(work.seconds, 3),
     }
 

@@ -92,7 +92,7 @@ def is_last(said: Mapping[str, Any]) -> bool:
 def outcome(destination: str, said: Mapping[str, Any], seconds: float) -> Outcome:
     """What the last line says."""
     if said["ok"] is True:
-        done = any(said.get(key) for key in ("steps", "packages", "services"))
+        done = any(said.get(key) for key in ("steps", "packages", "services", "would_run"))
         return Outcome(destination, CHANGED if done else OK, None, said, seconds)
     state = REVERTED if said.get("reverted") is True else FAILED
     return Outcome(destination, state, _told(said.get("error")), said, seconds)

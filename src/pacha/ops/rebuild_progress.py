@@ -1,6 +1,7 @@
 """How far a rebuild is, by `<state>/rebuild.json`: who runs the same again goes on, and with the same aim.
 
-Called by `ops/rebuild`, which writes down there what it does. It decides what is aimed at, and changes nothing.
+Called by `ops/rebuild`, which writes down there what it does. It decides what is aimed at, and changes
+nothing.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pacha.core.deployed import Deployed, render
 from pacha.core.errors import Busy, Failed, HookFailed, NoSpace, PachaError, Refused, Unavailable
@@ -27,7 +27,8 @@ from pacha.ops import aside
 from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import prepare_for_push, refuse_while_waiting, start_timer
 from pacha.ops.moments import Ran, run_hooks
-from pacha.ops.receive_plan import Planned, concerned, plan_deployment, refusal
+from pacha.ops.receive_plan import Planned, plan_deployment, refusal
+from pacha.ops.services import Service, concerned, serve_again, tend
 from pacha.ops.told import step_objects
 
 if TYPE_CHECKING:
@@ -37,14 +38,7 @@ if TYPE_CHECKING:
 
 _NEXT = "mend it and push again"
 _PUT_BACK = "everything was put back"
-
-
-class Service(NamedTuple):
-    """What was done with a service."""
-
-    name: str
-    action: str
-    ok: bool
+_PARTING = "on-failure/"
 
 
 class Receiving:
@@ -67,6 +61,7 @@ class Receiving:
         self.preflight = "none"
         self.is_reverted = False
         self.is_applied = False  # something was changed, and is to be recorded
+        self.would_run: list[str] = []  # hooks, after a look beforehand
         self.confirm = ""  # the name under which it waits to be confirmed
         self.diffs: list[dict[str, Any]] = []
 
@@ -90,20 +85,22 @@ class Receiving:
             missing = self._missing()
             self._plan()
             wishes = self._parcel.wishes
+            is_done = not self.planned.steps and not missing and self._is_as_deployed()
             if wishes.dry_run or wishes.diff:
                 self.diffs = self._diffs(self.planned.steps)
             if wishes.dry_run:
                 self.results = [Done(step, True, step.reason) for step in self.planned.steps]
                 self.packages = missing
+                self.would_run = (
+                    [] if is_done else [name for name in self._own_hooks() if not name.startswith(_PARTING)]
+                )
                 return
-            if not self.planned.steps and not missing and self._is_as_deployed():
+            if is_done:
                 return
             refuse_while_waiting(self._host)
             self._refuse_unsigned()
             self._refuse_others()
-            files = {
-                f"{hook.moment}/{hook.name}": self._content(hook.sha256) for hook in self._deployment.hooks
-            }
+            files = {name: self._content(digest) for name, digest in self._own_hooks().items()}
             self._theirs = stack.enter_context(self._host.stage(files))
             try:
                 self._make_live(missing)
@@ -226,11 +223,14 @@ class Receiving:
 
     def _parting_hooks(self, journal: Journal) -> dict[str, Blob]:
         """The hooks for a failure, kept for who undoes this when nobody of us is left."""
+        hooks = self._own_hooks().items()
         return {
-            f"{hook.moment}/{hook.name}": journal.put(self._content(hook.sha256))
-            for hook in self._deployment.hooks
-            if hook.moment == "on-failure"
+            name: journal.put(self._content(digest)) for name, digest in hooks if name.startswith(_PARTING)
         }
+
+    def _own_hooks(self) -> dict[str, str]:
+        """The digest of each hook of the deployment, by `moment/NN-name`."""
+        return {f"{hook.moment}/{hook.name}": hook.sha256 for hook in self._deployment.hooks}
 
     def _record(self) -> Deployed:
         deployment = self._deployment
@@ -302,25 +302,19 @@ class Receiving:
         """Restart and reload what has to do with a path that changed; the journal tells it to who undoes
         this.
         """
-        changed = [step.path for step in self.planned.steps]
-        restart = [unit.name for unit in self._deployment.restart if concerned(unit, changed)]
-        reload = [unit.name for unit in self._deployment.reload if concerned(unit, changed)]
-        wanted = [("restart", name) for name in dict.fromkeys(restart)]
-        wanted += [("reload", name) for name in dict.fromkeys(reload) if name not in restart]
+        wanted = concerned(self._deployment, [step.path for step in self.planned.steps])
         if not wanted and not self.packages:
             return
         self._enter("services")
         if journal is not None:
             journal.mark("serving", {"services": wanted}, durably=self._parcel.wishes.confirm_ns > 0)
-        units, line = self._host.units, self._host.report.tool_output
-        units.reread(line)
         if self.packages:
-            self._host.system.settle(False, line)
-        for action, name in wanted:
-            is_done = units.run(action, name, line) == 0
-            self.services.append(Service(name, action, is_done))
-            if not is_done:
-                raise Failed(f"the service {name} could not be {action}ed; {_PUT_BACK}", hint=_NEXT)
+            self._host.system.settle(False, self._host.report.tool_output)
+        for service in tend(self._host, wanted):
+            self.services.append(service)
+            if not service.ok:
+                words = f"the service {service.name} could not be {service.action}ed; {_PUT_BACK}"
+                raise Failed(words, hint=_NEXT)
 
     # -- failing ---------------------------------------------------------------------------------------
 
@@ -328,7 +322,7 @@ class Receiving:
         """Files and services as they were. What cannot be put back, in words: the next command tries it
         again.
         """
-        from pacha.ops.undo import put_back, serve_again
+        from pacha.ops.undo import put_back
 
         self._enter("undo")
         left = put_back(self._host, journal)

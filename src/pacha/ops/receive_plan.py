@@ -16,8 +16,7 @@ from pacha.core.deployed import Deployed, facet, last_written
 from pacha.core.entry import DIRECTORY, FILE, Entry
 from pacha.core.errors import Edited, Refused
 from pacha.core.names import ancestors, is_below, outermost
-from pacha.core.parcel import Deployment, Item, Unit
-from pacha.core.patterns import Ignore
+from pacha.core.parcel import Deployment, Item
 from pacha.core.plan import METADATA, Step, build
 from pacha.core.rules import Rules
 from pacha.core.shown import shown
@@ -220,14 +219,3 @@ def _check_step(look: Look, step: Step) -> None:
     if is_in_the_way and not look.is_empty(step.path):
         hint = "move it away, or have a pre-push hook do that"
         raise Refused(f"{name} is a directory that is not empty", hint=hint)
-
-
-# -- what follows --------------------------------------------------------------------------------------------
-
-
-def concerned(unit: Unit, changed: Sequence[bytes]) -> bool:
-    """Whether a service has to do with what changed."""
-    if not unit.paths:
-        return bool(changed)
-    patterns = Ignore(unit.paths, built_in=False)
-    return any(patterns.matches(path) for path in changed)

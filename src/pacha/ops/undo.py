@@ -23,6 +23,7 @@ from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import UNDONE, remove_temporaries
 from pacha.ops.look import Look
 from pacha.ops.moments import run_hooks
+from pacha.ops.services import serve_again
 
 if TYPE_CHECKING:
     from pacha.core.tracked import Recorded
@@ -54,16 +55,6 @@ def undo_push(host: Host, journal: Journal, why: str) -> str:
         host.report.note(f"a push of {target} was interrupted: everything was put back; push again")
         journal.discard()
     return ""
-
-
-def serve_again(host: Host, services: Sequence[Sequence[str]]) -> None:
-    """Have services that were restarted or reloaded, each `(action, name)`, take what was put back."""
-    units, line = host.units, host.report.tool_output
-    if services:
-        units.reread(line)
-    for action, name in services:
-        if units.run(action, name, line) != 0:
-            host.report.note(f"the service {name} could not be {action}ed again")
 
 
 def put_back(host: Host, journal: Journal) -> str:
