@@ -16,12 +16,9 @@ import os
 import select
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 MOMENTS = (
     "pre-capture",
@@ -235,32 +232,35 @@ class _Run:
         pipe, write_end = os.pipe()
         try:
             try:
-                process = self._start(stdin, write_end, environment)
+                pid = self._start(stdin, write_end, environment)
             except OSError as error:
                 return self._not_started(error)
             finally:
                 os.close(write_end)
-            return self._attend(process, pipe)
+            return self._attend(pid, pipe)
         finally:
             os.close(pipe)
 
-    def _start(self, stdin: bytes, output: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        import subprocess
+    def _start(self, stdin: bytes, output: int, environment: Mapping[str, str]) -> int:
+        """Start it; its process number. `subprocess` takes longer to import than most hooks take to run."""
+        from signal import SIGPIPE, SIGXFSZ
 
         # A file in memory instead of a pipe: a hook that never reads can neither block nor signal us.
         source = os.memfd_create("pacha-hook")
         try:
             _write_all(source, stdin)
             os.lseek(source, 0, os.SEEK_SET)
-            return subprocess.Popen(
-                self._command,
-                stdin=source,
-                stdout=output,
-                stderr=output,
-                cwd="/",
-                env=environment,
-                start_new_session=True,
+            program, ends = (
+                _found(self._command[0], environment["PATH"]),
+                ((source, 0), (output, 1), (output, 2)),
             )
+            streams = [(os.POSIX_SPAWN_DUP2, *pair) for pair in ends]
+            ignored = (SIGPIPE, SIGXFSZ)  # by Python
+            with _in_root():
+                return os.posix_spawn(
+                    program, self._command, environment, file_actions=streams, setsid=True,
+                    setsigmask=(), setsigdef=ignored,
+                )  # fmt: skip
         finally:
             os.close(source)
 
@@ -271,7 +271,7 @@ class _Run:
             return self._say("not run: it has no #! line, and is no program", NOT_RUN)
         return self._say(f"not run: {error.strerror}", NOT_RUN)
 
-    def _attend(self, process: subprocess.Popen[bytes], pipe: int) -> int:
+    def _attend(self, pid: int, pipe: int) -> int:
         """Pass the output on until the hook ends, or make it end; return its exit code.
 
         It is reaped last, so that its process group cannot become another's while we signal it.
@@ -279,23 +279,24 @@ class _Run:
         from signal import SIGKILL, SIGTERM
 
         try:
-            in_time = self._follow(process.pid, pipe, self._timeout)
+            in_time = self._follow(pid, pipe, self._timeout)
             if not in_time:
-                _signal(process.pid, SIGTERM)
-                self._follow(process.pid, pipe, _GRACE_SECONDS)
-                _signal(process.pid, SIGKILL)
+                _signal(pid, SIGTERM)
+                self._follow(pid, pipe, _GRACE_SECONDS)
+                _signal(pid, SIGKILL)
             self._drain(pipe)
         except BaseException:
             # Nobody waits for it or its children any more: KeyboardInterrupt, or nobody takes the output.
-            _signal(process.pid, SIGTERM)
-            _wait(process.pid, _GRACE_SECONDS)
-            _signal(process.pid, SIGKILL)
+            _signal(pid, SIGTERM)
+            _wait(pid, _GRACE_SECONDS)
+            _signal(pid, SIGKILL)
             raise
         finally:
-            process.wait()
+            _, status = os.waitpid(pid, 0)
         if not in_time:
             return self._say(f"stopped: it took longer than {self._timeout:g} seconds", TIMED_OUT)
-        return 128 - process.returncode if process.returncode < 0 else process.returncode
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
 
     def _follow(self, pid: int, pipe: int, seconds: float) -> bool:
         """Return True when the hook has ended, False when it has not within `seconds`."""
@@ -349,6 +350,26 @@ class _Run:
         self._kept += (b"" if self._kept in (b"",) or self._kept.endswith(b"\n") else b"\n") + text + b"\n"
         self._pass_on(text)
         return code
+
+
+@contextmanager
+def _in_root() -> Iterator[None]:
+    """What is started here has "/" as its working directory."""
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def _found(program: str, path: str) -> str:
+    """Where a program lies; its name where it does not, which says so when it is started."""
+    if "/" in program:
+        return program
+    places = (os.path.join(folder, program) for folder in path.split(":") if folder)
+    return next((place for place in places if os.access(place, os.X_OK)), program)
 
 
 def _write_all(file: int, data: bytes) -> None:

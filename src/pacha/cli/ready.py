@@ -28,7 +28,7 @@ MODULES = (
     "pacha.adapters.config_file", "pacha.adapters.files.write", "pacha.adapters.preflight",
     "pacha.adapters.secrets", "pacha.adapters.staging", "pacha.adapters.state", "pacha.agent.wiring",
     "pacha.cli.hosting", "pacha.cli.quick", "pacha.cli.tracking", "pacha.core.places", "pacha.core.toml_text",
-    "pacha.ops.receive", "pacha.ui.interrupts", "pwd", "subprocess", "tomllib",
+    "pacha.ops.receive", "pacha.ui.interrupts", "pwd", "tomllib",
 )  # fmt: skip
 
 
