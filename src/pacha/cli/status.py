@@ -8,9 +8,10 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from pacha.agent.wiring import ask_agent, why_silent
+from pacha.cli.drifted import drift_words, path_of
 from pacha.cli.reaching import asked_to_forget
 from pacha.core.quantities import about_age, about_duration
-from pacha.core.shown import printable, shown
+from pacha.core.shown import printable
 from pacha.ui.result import print_object
 from pacha.ui.text import CHANGE_COLOURS, paint, plural, use_colour
 
@@ -82,7 +83,7 @@ def _is_clean(found: dict[str, Any]) -> bool:
     ails = agent.get("died") or agent.get("stuck") or agent.get("problem") or agent.get("degraded")
     late = any(server["error"] or _is_old(server) for server in found["servers"])
     late |= found["caught_up"] >= _TOO_OFTEN
-    ailing = ("pending", "skipped", "missing", "unconfirmed", "forgets", "rebuild")
+    ailing = ("pending", "skipped", "missing", "unconfirmed", "drift", "forgets", "rebuild")
     trouble = any(found.get(key) for key in ailing)
     return not (ails or late or trouble)
 
@@ -100,14 +101,6 @@ def _is_old(server: dict[str, Any]) -> bool:
 # -- for people ------------------------------------------------------------------------------------------
 
 
-def _path(item: dict[str, Any]) -> str:
-    if "path" in item:
-        return shown(item["path"].encode("utf-8"))
-    import base64
-
-    return shown(base64.b64decode(item["path_b64"]))
-
-
 def _row(label: str, text: str, tint: str = "") -> None:
     print(f"{label.ljust(10)}{paint(text, tint, use_colour() and bool(tint))}")
 
@@ -115,7 +108,7 @@ def _row(label: str, text: str, tint: str = "") -> None:
 def _print(found: dict[str, Any], verbose: bool) -> None:
     now = time.time_ns()
     _row(found["host"], f"{found['role']}, state {found['state']}")
-    watches = "  ".join(map(_path, found["watches"]))
+    watches = "  ".join(map(path_of, found["watches"]))
     _row("watching", watches or "nothing yet: pacha watch /etc")
     last = found["last"]
     if last is None:
@@ -133,7 +126,7 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
     _row("pending", plural(len(pending), "change") if pending else "nothing", "yellow" if pending else "")
     for item in pending[: None if verbose else _SHOWN_AT_MOST]:
         change = paint(item["change"].ljust(8), CHANGE_COLOURS[item["change"]], use_colour())
-        print(f"  {change}  {_path(item)}")
+        print(f"  {change}  {path_of(item)}")
     if len(pending) > _SHOWN_AT_MOST and not verbose:
         print(f"  … and {len(pending) - _SHOWN_AT_MOST:,} more (-v shows all)")
     _print_troubles(found, now)
@@ -178,22 +171,27 @@ def _print_servers(servers: list[dict[str, Any]]) -> None:
 
 def _print_troubles(found: dict[str, Any], now: int) -> None:
     for item in found["missing"]:
-        _row("missing", _path(item), "red")
+        _row("missing", path_of(item), "red")
+    for item in found.get("drift", ()):
+        _row("drift", drift_words(item, now), "yellow")
     for item in found["skipped"]:
-        _row("skipped", f"{_path(item)}  {item['reason']}", "red" if item["failed"] else "")
+        _row("skipped", f"{path_of(item)}  {item['reason']}", "red" if item["failed"] else "")
     for item in found["paced"]:
-        _row("restless", f"{_path(item)}  changes more than 20 times an hour: captured every 10 minutes")
+        _row("restless", f"{path_of(item)}  changes more than 20 times an hour: captured every 10 minutes")
     for item in found["forgets"]:
         words = (
             f"refused: {item['error']}"
             if item["error"]
             else f"asked for at {item['since'][:19]}, and not done yet"
         )
-        _row("forget", f"{_path(item)}  {printable(item['server'])}: {printable(words)}", "yellow")
+        _row("forget", f"{path_of(item)}  {printable(item['server'])}: {printable(words)}", "yellow")
     for item in found["encrypted"]:
-        _row("secret", f"{_path(item)}  encrypted from the next revision on; earlier ones stay in the clear")
+        _row(
+            "secret",
+            f"{path_of(item)}  encrypted from the next revision on; earlier ones stay in the clear",
+        )
     for item in found["cleared"]:
-        _row("clear", f"{_path(item)}  no longer a secret: the next revision holds it in the clear", "red")
+        _row("clear", f"{path_of(item)}  no longer a secret: the next revision holds it in the clear", "red")
     change = found["change"]
     if change is not None:
         age = about_duration(max(now - change["begun_ns"], 0))

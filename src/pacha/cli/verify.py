@@ -1,12 +1,18 @@
-"""`pacha verify`: the store against itself, and the live files against the last revision."""
+"""`pacha verify`: the store against itself, and the live files against the last revision, or those of a
+deployment against what was pushed.
+"""
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser, Namespace
 
+from pacha.cli.drifted import drift_words
 from pacha.cli.history import add_identity_option
 from pacha.cli.printing import BUT_NORMALIZED, print_changes, print_skipped
 from pacha.cli.session import Session
+from pacha.ops.drift import drift_read, drifted_objects
+from pacha.ops.heal import heal_if_free
 from pacha.ops.told import change_objects, path_object, skipped_objects
 from pacha.ops.verify import verify
 from pacha.ui.result import print_object
@@ -14,12 +20,15 @@ from pacha.ui.text import plural, printable, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The verb's own argument."""
+    """The verb's own arguments."""
+    parser.add_argument("--deployment", metavar="NAME", help="only whether files are as this was pushed")
     add_identity_option(parser)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Check and print."""
+    if options.deployment is not None:
+        return _verify_deployment(session, options)
     found = verify(session.host)
     session.report.finish()
     unread = [item for item in found.skipped if item.failed]
@@ -66,3 +75,19 @@ def run(session: Session, options: Namespace) -> int:
             print(f"  volatile  {shown(path)}")
         print_skipped(found.skipped)
     return code
+
+
+def _verify_deployment(session: Session, options: Namespace) -> int:
+    host = session.host
+    heal_if_free(host)
+    drift = drifted_objects(drift_read(host, options.deployment))
+    session.report.finish()
+    if session.as_json:
+        print_object({"deployment": options.deployment, "drift": drift}, ok=not drift)
+    elif drift:
+        print(f"not as {options.deployment} was pushed: {plural(len(drift), 'path')}")
+        for item in drift:
+            print(f"  {drift_words(item, time.time_ns())}")
+    elif not options.quiet:
+        print(f"all is as {options.deployment} was pushed")
+    return 4 if drift else 0

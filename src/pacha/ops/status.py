@@ -20,6 +20,7 @@ from pacha.ops.capture import Difference, look
 from pacha.ops.catch_up import recently
 from pacha.ops.change import open_change
 from pacha.ops.confirm import waiting
+from pacha.ops.drift import Drifted, drift_seen, drifted_objects
 from pacha.ops.heal import heal_if_free
 from pacha.ops.host import Host
 from pacha.ops.scan import MOUNTED, TOO_LARGE
@@ -41,11 +42,12 @@ class Status(NamedTuple):
     missing: list[bytes]
     waiting: list[dict[str, Any]]
     change: dict[str, Any] | None
+    drift: list[Drifted]
 
     @property
     def is_clean(self) -> bool:
         """Whether a monitoring check may be content."""
-        return not (self.pending or self.skipped or self.missing or self.waiting)
+        return not (self.pending or self.skipped or self.missing or self.waiting or self.drift)
 
 
 def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
@@ -66,6 +68,7 @@ def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
         missing,
         waiting(host),
         open_change(host),
+        drift_seen(host, difference.changes),
     )
 
 
@@ -89,6 +92,7 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "encrypted": [path_object(path) for path in on],
         "cleared": [path_object(path) for path in off],
         "unconfirmed": found.waiting,
+        "drift": drifted_objects(found.drift),
         "caught_up": recently(host),
         "change": found.change,
         "rebuild": _unfinished(host),

@@ -1,0 +1,100 @@
+"""Drift: deployed paths that are no longer as they were deployed, and who changed them.
+
+Called by `status`, which goes by what was captured and is pending, and by `verify --deployment`, which reads
+each path again. It changes nothing, and does not judge: a rollback, too, is drift from a deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from pacha.core.changes import ADDED, REMOVED, Change, classify
+from pacha.core.deployed import Deployed, facet, last_written
+from pacha.core.entry import Entry, parse_entry
+from pacha.core.errors import NotFound
+from pacha.core.names import split
+from pacha.core.revision import Revision
+from pacha.ops.history import log
+from pacha.ops.host import Host
+from pacha.ops.look import Look
+from pacha.ops.scan import live_line
+from pacha.ops.secrets import alike
+from pacha.ops.told import path_object
+
+
+class Drifted(NamedTuple):
+    """A deployed path that is another now; `by` is the last revision in which it changed, None where that is
+    not captured yet, or not known.
+    """
+
+    path: bytes
+    deployment: str
+    change: str
+    by: Revision | None
+
+
+def drifted_objects(drifted: Iterable[Drifted]) -> list[dict[str, Any]]:
+    """For JSON."""
+    return [
+        {
+            **path_object(one.path),
+            "deployment": one.deployment,
+            "change": one.change,
+            "revision": one.by and one.by.id,
+            "author": one.by and one.by.author,
+            "time_ns": one.by and one.by.stamp.time_ns,
+        }
+        for one in drifted
+    ]
+
+
+def drift_seen(host: Host, pending: Iterable[Change]) -> list[Drifted]:
+    """By what was captured last, and by what a look has just found: nothing is read."""
+    now = {change.path: change.after for change in pending}
+
+    def present(path: bytes) -> Entry | None:
+        if path in now:
+            return now[path]
+        row = host.index.row(*split(path)) or host.index.row(path, b".")
+        return None if row is None else parse_entry(live_line(row))
+
+    watched = (one for one in _delivered(host.deployments.all()) if host.rules.covers(one[0]))
+    return _drifted(host, watched, present, set(now))
+
+
+def drift_read(host: Host, name: str) -> list[Drifted]:
+    """Of one deployment, each path being read again. Raise NotFound for one that was never pushed here."""
+    records = [record for record in host.deployments.all() if record.deployment == name]
+    if not records:
+        raise NotFound(f"no deployment {name} was pushed to this host", hint="pacha status tells of all")
+    delivered = (one for one in _delivered(host.deployments.all()) if one[1] == name)
+    return _drifted(host, delivered, Look(host).at, set())
+
+
+def _delivered(records: Iterable[Deployed]) -> list[tuple[bytes, str, Entry | None]]:
+    """(path, deployment, how that left it) of what is delivered still."""
+    return [(path, name, entry) for path, (name, entry) in sorted(last_written(records).items()) if name]
+
+
+def _drifted(
+    host: Host,
+    delivered: Iterable[tuple[bytes, str, Entry | None]],
+    present: Callable[[bytes], Entry | None],
+    uncaptured: set[bytes],
+) -> list[Drifted]:
+    found = []
+    for path, name, entry in delivered:
+        here, wanted = present(path), entry
+        if here is not None and wanted is not None:
+            here, wanted = alike(host, path, here, wanted)
+        if facet(here) != facet(wanted):
+            change = ADDED if wanted is None else REMOVED if here is None else classify(wanted, here)
+            found.append(Drifted(path, name, change, None if path in uncaptured else _last(host, path)))
+    return found
+
+
+def _last(host: Host, path: bytes) -> Revision | None:
+    if not host.store.exists:
+        return None
+    return next((told.revision for told in log(host, [path], limit=1)), None)
