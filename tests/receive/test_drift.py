@@ -77,3 +77,13 @@ def test_a_touched_file_is_none(host: Target) -> None:
     (host.root / "etc/a").touch()
     assert drift(host) == {}
     assert host.pacha.run("verify", "--deployment", "web").code == 0
+
+
+def test_a_push_tells_whose_work_it_would_overwrite(host: Target) -> None:
+    host.put("/etc/a", b"by hand\n")
+    made = host.pacha.ok("capture", "--author", "berta")["revision"]
+    host.put("/etc/b", b"not captured yet\n")
+    answer = host.receive(stream([file(path, b"2\n") for path in ("/etc/a", "/etc/b")]))
+    assert answer.code == 1
+    whose = {one["path"]: (one["author"], one["revision"]) for one in answer.done["edited"]}
+    assert whose == {"/etc/a": ("berta", made), "/etc/b": (None, None)}

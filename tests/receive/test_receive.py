@@ -123,7 +123,16 @@ def test_a_manual_fix_is_not_overwritten(host: Target, change: object) -> None:
     change(host)  # type: ignore[operator]
     answer = host.receive(stream([file("/etc/a", b"newer\n"), file("/etc/b", b"newer\n")]))
     assert (answer.code, answer.done["error"]["kind"]) == (1, "changed")
-    assert answer.done["edited"] == [{"path": "/etc/a", "deployment": None, "lost": None}]
+    assert answer.done["edited"] == [
+        {
+            "path": "/etc/a",
+            "deployment": None,
+            "lost": None,
+            "revision": None,
+            "author": None,
+            "time_ns": None,
+        }
+    ]
     assert host.read("/etc/b") == b"b\n"
     if change is edit:
         assert host.read("/etc/a") == b"a fix by hand\n"
@@ -146,7 +155,9 @@ def test_what_another_deployment_delivers_is_not_overwritten(host: Target) -> No
     answer = host.receive(stream([other], name="base"))
     assert (answer.code, answer.done["error"]["kind"]) == (1, "changed")
     assert "is delivered by another deployment, web" in answer.done["error"]["message"]
-    assert answer.done["edited"] == [{"path": "/etc/shared", "deployment": "web", "lost": None}]
+    (edited,) = answer.done["edited"]
+    assert (edited["path"], edited["deployment"]) == ("/etc/shared", "web")
+    assert edited["author"] == "anna@hub"
     assert host.read("/etc/shared") == b"base\n"
     force = Wishes("anna@hub", force=True)
     assert host.receive(stream([other], name="base", wishes=force)).code == 0

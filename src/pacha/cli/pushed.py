@@ -5,11 +5,13 @@ Called by the verb; itself no verb. What hosts say is shown escaped: it is someb
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from pacha.core.answer import CHANGED, FAILED, OK, REVERTED, STATES, UNREACHABLE, Outcome
+from pacha.core.quantities import about_age
 from pacha.ops.push import Pushed
 from pacha.ui.text import STEP_COLOURS, clip, content_line, paint, plural, printable, use_colour
 
@@ -201,7 +203,7 @@ def _output(one: Outcome) -> list[str]:
 
 def _details(one: Outcome, colour: bool) -> list[str]:
     lines = []
-    whose = {_path_of(values): f", {_whose(values)}" for values in one.listed("edited")}
+    whose = {_path_of(values): f", {_whose(values)}{_by(values)}" for values in one.listed("edited")}
     for step in one.listed("steps"):
         action, path = str(step.get("action")), _path_of(step)
         tint = STEP_COLOURS.get(action, "")
@@ -219,6 +221,13 @@ def _whose(values: Mapping[str, Any]) -> str:
     if isinstance(lost, str):
         return printable(f"which {lost}")
     return printable(f"delivered by {holder}") if isinstance(holder, str) else "changed by hand"
+
+
+def _by(values: Mapping[str, Any]) -> str:
+    author, when = values.get("author"), values.get("time_ns")
+    if not isinstance(author, str) or type(when) is not int:
+        return ""
+    return printable(f": {author}, {about_age(when, time.time_ns())} ({values.get('revision')})")
 
 
 def _path_of(values: Mapping[str, Any]) -> str:

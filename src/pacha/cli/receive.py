@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from pacha.ops.apply import Done
+    from pacha.ops.host import Host
     from pacha.ops.receive import Receiving
+    from pacha.ops.receive_plan import Others
 
 _FORMAT = 1
 _SILENCE = 900  # seconds after which a stream that says nothing is given up
@@ -100,7 +102,7 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
         outcome["step"] = work.phase
         raise
     finally:
-        outcome.update(_outcome(work))
+        outcome.update(_outcome(host, work))
     return work.is_applied and not work.confirm and not (work.is_watched and session.has_agent)
 
 
@@ -123,9 +125,9 @@ def _patiently(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return patient
 
 
-def _outcome(work: Receiving) -> dict[str, Any]:
+def _outcome(host: Host, work: Receiving) -> dict[str, Any]:
     """The result's fields of the contract."""
-    from pacha.ops.told import path_object, step_objects
+    from pacha.ops.told import step_objects
 
     return {
         "revision": None,
@@ -137,10 +139,7 @@ def _outcome(work: Receiving) -> dict[str, Any]:
         "packages": work.packages,
         "services": [service._asdict() for service in work.services],
         "preflight": work.preflight,
-        "edited": [
-            {**path_object(one.step.path), "deployment": one.deployment or None, "lost": one.lost or None}
-            for one in work.planned.others
-        ],
+        "edited": [_edited(host, one) for one in work.planned.others],
         "diffs": work.diffs,
         "reverted": work.is_reverted,
         "confirm": work.confirm or None,
@@ -159,3 +158,19 @@ def _explained(problem: OSError) -> PachaError:
     from pacha.cli.main import explained
 
     return explained(problem)
+
+
+def _edited(host: Host, one: Others) -> dict[str, Any]:
+    """What only force overwrites, and who changed it, where the history knows."""
+    from pacha.ops.drift import changed_by
+    from pacha.ops.told import path_object
+
+    by = changed_by(host, one.step.path, one.step.before)
+    return {
+        **path_object(one.step.path),
+        "deployment": one.deployment or None,
+        "lost": one.lost or None,
+        "revision": by and by.id,
+        "author": by and by.author,
+        "time_ns": by and by.stamp.time_ns,
+    }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pacha.core.changes import ADDED, REMOVED, Change, classify
 from pacha.core.deployed import Deployed, facet, last_written
 from pacha.core.entry import Entry, parse_entry
-from pacha.core.errors import NotFound
+from pacha.core.errors import NotFound, PachaError
 from pacha.core.names import split
 from pacha.core.revision import Revision
 from pacha.ops.history import log
@@ -54,10 +54,7 @@ def drift_seen(host: Host, pending: Iterable[Change]) -> list[Drifted]:
     now = {change.path: change.after for change in pending}
 
     def present(path: bytes) -> Entry | None:
-        if path in now:
-            return now[path]
-        row = host.index.row(*split(path)) or host.index.row(path, b".")
-        return None if row is None else parse_entry(live_line(row))
+        return now[path] if path in now else _captured(host, path)
 
     watched = (one for one in _delivered(host.deployments.all()) if host.rules.covers(one[0]))
     return _drifted(host, watched, present, set(now))
@@ -94,7 +91,23 @@ def _drifted(
     return found
 
 
+def changed_by(host: Host, path: bytes, here: Entry | None) -> Revision | None:
+    """The revision that made a path what it is `here`; None where that is not captured, or cannot be read."""
+    known = _captured(host, path)
+    if known is not None and here is not None:
+        known, here = alike(host, path, known, here)
+    return _last(host, path) if facet(known) == facet(here) else None
+
+
+def _captured(host: Host, path: bytes) -> Entry | None:
+    row = host.index.row(*split(path)) or host.index.row(path, b".")
+    return None if row is None else parse_entry(live_line(row))
+
+
 def _last(host: Host, path: bytes) -> Revision | None:
-    if not host.store.exists:
+    try:
+        if not host.store.exists or not host.rules.covers(path):
+            return None
+        return next((told.revision for told in log(host, [path], limit=1)), None)
+    except PachaError:
         return None
-    return next((told.revision for told in log(host, [path], limit=1)), None)
