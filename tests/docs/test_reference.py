@@ -16,6 +16,7 @@ from pacha.core import errors
 from pacha.core.config import KEYS, TABLES
 from pacha.core.entry import FILE, KINDS, Entry, render_entry
 from pacha.core.patterns import BUILT_IN
+from tests.agents import until
 from tests.docs.pages import DOCS, REPOSITORY, Sandbox, console_blocks, fenced
 
 REFERENCE = DOCS / "reference"
@@ -175,6 +176,7 @@ def test_the_format_names_what_is_in_a_journal(tmp_path: Path) -> None:
     (host.root / "etc" / "motd").unlink()
     waits = host.pacha("rollback", "/etc/motd", "--to", str(first), "-y", "--confirm", "1h")["confirm"]
     folder = host.state / "journal" / str(waits)
+    until((folder / "timer").exists)
     header, step = (json.loads(line) for line in (folder / "plan").read_text().splitlines())
     state = (folder / "state").read_text()
     files = {path.name for path in folder.iterdir()}

@@ -78,7 +78,7 @@ def test_what_a_fresh_machine_captured_first_is_not_aimed_at(tmp_path: Path, ser
 
     third = client(tmp_path / "third", server, key, None)
     code, told = as_another(third, "rebuild", "web1", "-n")
-    assert "which was not rebuilt yet" in told
+    assert "a newer revision is of a machine that was not, or not wholly, rebuilt" in told
     told = third.pacha.run("rebuild", "web1", "-n").out
     assert "another machine was the host until" in told
 
@@ -114,3 +114,39 @@ def test_another_copy_without_what_was_aimed_at_serves_too(web1: Machine, tmp_pa
     hook(fresh, "post-rebuild", "exit 0")
     told = json.loads(fresh.pacha.run("rebuild", "web1", "--from", older, "-n", "--json").out)
     assert told["ok"], told
+
+
+def test_single_paths_leave_what_is_unfinished_so(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None, {"/etc/motd": "fresh\n"})
+    hook(fresh, "pre-rebuild", "exit 1")
+    assert fresh.rebuild(web1.pacha.store).code == 1
+    assert fresh.rebuild(web1.pacha.store, "--only", "/etc/app/x").code == 0
+    assert fresh.pacha.ok("status")["rebuild"] == "web1"
+    fresh.write({"/etc/resolv.conf": "x\n"})
+    fresh.pacha.ok("capture")
+    third = Machine(tmp_path / "third", None)
+    done = third.rebuilt(fresh.pacha.store)
+    assert any("newer revisions are of a machine that was not" in words for words in done["notes"])
+    assert compare(web1.root / "etc", third.root / "etc") == []
+
+
+def test_a_path_brought_back_on_the_host_itself_is_a_state_of_it(web1: Machine, tmp_path: Path) -> None:
+    good = revisions(web1.pacha)[0]["id"]
+    web1.write({"/etc/app/x": "broken\n"})
+    web1.pacha.ok("capture")
+    web1.pacha.ok("rebuild", "web1", "--only", "/etc/app/x", "--to", good, "-y")
+    assert web1.read("/etc/app/x") == "x\n"
+    assert "nothing to do" in web1.pacha.run("rebuild", "web1", "-y").out
+    assert web1.read("/etc/app/x") == "x\n"
+    fresh = Machine(tmp_path / "fresh", None)
+    fresh.rebuilt(web1.pacha.store)
+    assert fresh.read("/etc/app/x") == "x\n"
+
+
+def test_what_a_state_may_lack_is_said(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    fresh.rebuild(web1.pacha.store, "--skip", "files")
+    fresh.write({"/etc/later": "x\n"})
+    fresh.pacha.ok("capture")
+    told = fresh.pacha.run("rebuild", "web1", "-n").out
+    assert "the host was not wholly rebuilt at" in told

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 FORMAT = 1
 REBUILD = "rebuild"  # the cause of a revision with which a machine became the host
+PART_REBUILD = "rebuild-part"  # … of one with which the host got single paths back
 # Causes of revisions that are no state of the host: what a machine had before it was rebuilt, and what a
 # rebuild left that could not, or was not to, bring back everything. No later rebuild aims at them.
 BEFORE_REBUILD, SHORT_REBUILD = "before-rebuild", "rebuild-short"

@@ -20,6 +20,7 @@ from pacha.core.names import is_below
 from pacha.core.normalize import Normal
 from pacha.core.revision import (
     BEFORE_REBUILD,
+    PART_REBUILD,
     REBUILD,
     SHORT_REBUILD,
     Revision,
@@ -86,7 +87,7 @@ class Difference(NamedTuple):
 
 
 # What brings files back records what was there, and what is there then, to the last line.
-EXACT = ("rollback", "undo", REBUILD, BEFORE_REBUILD, SHORT_REBUILD)
+EXACT = ("rollback", "undo", REBUILD, BEFORE_REBUILD, SHORT_REBUILD, PART_REBUILD)
 
 
 def look(
@@ -155,7 +156,7 @@ def capture(
 
 def _counted(host: Host, cause: str) -> str:
     """The cause; of what is captured while a rebuild is unfinished that it is no state of the host."""
-    is_other = cause not in (REBUILD, SHORT_REBUILD)
+    is_other = cause not in (REBUILD, SHORT_REBUILD, PART_REBUILD)
     return BEFORE_REBUILD if is_other and host.rebuild_file.read() is not None else cause
 
 

@@ -23,7 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
-from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD
+from pacha.core.revision import BEFORE_REBUILD, PART_REBUILD, REBUILD, SHORT_REBUILD
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
@@ -211,12 +211,15 @@ class _Rebuild:
         )
         message = f"rebuild of {self._request.name} to {target.id}"
         known = self._known()
-        cause = REBUILD if self._is_whole(left) else SHORT_REBUILD
+        cause = self._cause(left)
         made = record(
             host, self._desired.scope, cause=cause, message=message, unpaced=None,
             earlier_hooks=self._hooks, known=known,
         )  # fmt: skip
-        host.rebuild_file.remove()
+        if "interrupted" in self._progress:
+            host.rebuild_file.write(self._progress["interrupted"])
+        else:
+            host.rebuild_file.remove()
         results, seconds = [*self._results.values()], time.monotonic() - started
         return Rebuilt(
             plan,
@@ -244,13 +247,17 @@ class _Rebuild:
                 host.rebuild_file.remove()
             raise
         host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
-        continue_line(host, self._source, self._request, self._desired)
+        if continue_line(host, self._source, self._request, self._desired):
+            self._progress["took"] = True
         self._save()
 
-    def _is_whole(self, left: Sequence[Step]) -> bool:
-        """Whether the host is what it was, so that a later rebuild may aim at this."""
+    def _cause(self, left: Sequence[Step]) -> str:
+        """Of the outcome: whether a later rebuild may aim at it, as the host is what it was."""
+        if self._request.only and "took" not in self._progress:
+            return BEFORE_REBUILD if "interrupted" in self._progress else PART_REBUILD
         was_all_asked = not self._request.only and not self._request.skip & {"users", "files"}
-        return was_all_asked and not left and not any(map(is_missing, self._deviations))
+        is_whole = was_all_asked and not left and not any(map(is_missing, self._deviations))
+        return REBUILD if is_whole else SHORT_REBUILD
 
     def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
         """Do it, and write down that it is done, unless it says that it is not: the next run does more."""

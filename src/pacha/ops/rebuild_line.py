@@ -29,12 +29,12 @@ def check_name(host: Host, request: Request) -> None:
         )
 
 
-def continue_line(host: Host, source: Kept, request: Request, desired: Desired) -> None:
-    """Put the host's line into the place of this machine's own, if it is to be this host's."""
+def continue_line(host: Host, source: Kept, request: Request, desired: Desired) -> bool:
+    """Put the host's line into the place of this machine's own, if it is to be this host's; whether so."""
     if request.as_new:
         host.name = request.as_new
     if not _becomes(host, request):
-        return
+        return False
     takes = takes_history(host, source, request)
     host.name = request.name
     if takes:
@@ -43,6 +43,7 @@ def continue_line(host: Host, source: Kept, request: Request, desired: Desired) 
     if last is not None and last.stamp.machine and b"/etc/machine-id" in desired.lines:
         host.machine = last.stamp.machine  # which it is about to get back
         tip_of(host)
+    return takes
 
 
 def has(host: Host, node: str) -> bool:

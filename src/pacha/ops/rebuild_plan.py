@@ -30,6 +30,7 @@ from pacha.core.identity import identity
 from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
 from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
+from pacha.core.quantities import format_when
 from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
 from pacha.core.rules import RULES, Rules
 from pacha.core.shown import shown
@@ -219,7 +220,7 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
             "files outside the watched paths follow their owners' numbers; no rollback takes that back"
         )
     words += _other_system(host, desired)
-    words += _other_machine(source, desired.target, request)
+    words += _passed_over(source, desired.target, request)
     files = Planned([], {})
     if request.wants("files"):
         files = plan_files(host, source, desired, lambda _path: True)
@@ -257,17 +258,35 @@ def _other_system(host: Host, desired: Desired) -> list[str]:
     return [f"this is another system: {words[1]}, and it was {words[0]}"]
 
 
-def _other_machine(source: Past, target: Revision, request: Request) -> list[str]:
-    """What is to be known where the host's line has gone over to a machine that was not made it."""
+def _passed_over(source: Past, target: Revision, request: Request) -> list[str]:
+    """What is to be known of the line before saying yes to where it is aimed at: whatever is newer, and what
+    the state aimed at may lack.
+    """
     if request.to is not None:
         return []
-    meant = target_of(source, None)
-    if meant.position > target.position:
-        return [f"{meant.id} is of this machine, which was not rebuilt yet: this is the state before"]
+    line = list(source.store.history())
+    newer = [one for one in line if one.position > target.position and not _is_our_record(one)]
+    words = []
+    if newer:
+        count = "a newer revision is" if len(newer) == 1 else f"{len(newer):,} newer revisions are"
+        when = format_when(newer[0].stamp.time_ns)
+        newest = f"the newest, of {when}: --to {newer[0].id}"
+        words.append(f"{count} of a machine that was not, or not wholly, rebuilt; {newest}")
     before = last_of_another(source, target)
-    if before is None:
-        return []
-    return [f"another machine was the host until {before.id}, and this one was not rebuilt: --to {before.id}"]
+    if before is not None:
+        until = f"another machine was the host until {before.id}"
+        words.append(f"{until}, and this one was not rebuilt: --to {before.id}")
+    marks = (REBUILD, SHORT_REBUILD, BEFORE_REBUILD)
+    last = next((one for one in line if one.position <= target.position and one.stamp.cause in marks), None)
+    if last is not None and last.stamp.cause != REBUILD:
+        words.append(f"the host was not wholly rebuilt at {last.id}: what it lacked, this may lack, too")
+    return words
+
+
+def _is_our_record(revision: Revision) -> bool:
+    """Whether a rebuild itself made it: of what was there before, or of what it left short."""
+    is_before = revision.stamp.cause == BEFORE_REBUILD and revision.message.startswith("before rebuild of ")
+    return is_before or revision.stamp.cause == SHORT_REBUILD
 
 
 def plan_packages(host: Host, told: Facts) -> tuple[list[PackageStep], list[Deviation]]:

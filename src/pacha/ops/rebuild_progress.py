@@ -29,6 +29,8 @@ def resume(host: Host, source: Kept, request: Request) -> tuple[dict[str, Any], 
     is_own = source.store.path == host.store.path
     target = target_of(source, request.to, "" if is_own else host.machine)
     progress: dict[str, Any] = {"request": asked, "done": [], "target": target.node}
+    if request.only and before:  # what is unfinished stays so
+        progress["interrupted"] = before.get("interrupted", before)
     if "owners" in before:  # nobody else knows whose these files are
         progress["owners"] = before["owners"]
     return progress, target, False
