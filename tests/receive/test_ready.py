@@ -90,6 +90,7 @@ def test_signals_are_passed_on(host: Target, number: signal.Signals) -> None:
 @pytest.mark.parametrize("victim", ["caller", "worker"])
 def test_who_kills_one_kills_both(host: Target, tmp_path: Path, victim: str) -> None:
     receiver = ready.first(tmp_path)
+    until(lambda: ready.receivers(tmp_path) == [receiver])  # what was pushed before is recorded
     process = host.until_live("/etc/a", b"new\n", b"sleep 5\n")
     (worker,) = ready.workers(tmp_path)
     os.kill(process.pid if victim == "caller" else worker, signal.SIGKILL)
