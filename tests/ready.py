@@ -23,16 +23,16 @@ def no_receiver_stays(tmp_path: Path) -> Iterator[None]:
 
 def receivers(place: Path) -> list[int]:
     """Those of hosts below `place`, with the forks that are at work or record."""
-    return [pid for pid, words in _receiving(place).items() if b"--ready" in words]
+    return [pid for pid, words in running(place, b"receive").items() if b"--ready" in words]
 
 
-def _receiving(place: Path) -> dict[int, list[bytes]]:
-    """The words of each process of those hosts that has to do with pushes."""
+def running(place: Path, word: bytes) -> dict[int, list[bytes]]:
+    """The words of each process of the hosts below `place` that was started with a certain one."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-            if b"receive" in words and os.fsencode(place) in Path("/proc", name, "environ").read_bytes():
+            if word in words and os.fsencode(place) in Path("/proc", name, "environ").read_bytes():
                 found[int(name)] = words
     return found
 
@@ -72,7 +72,7 @@ def end(place: Path) -> None:
 
     def ended() -> bool:
         forks = workers(place)
-        here = _receiving(place)
+        here = running(place, b"receive")
         for pid in here:
             # Who records is idle, and may get no time to end by itself.
             is_listener = pid not in forks and is_listening(pid)

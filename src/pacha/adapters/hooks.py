@@ -250,11 +250,8 @@ class _Run:
         try:
             _write_all(source, stdin)
             os.lseek(source, 0, os.SEEK_SET)
-            program, ends = (
-                _found(self._command[0], environment["PATH"]),
-                ((source, 0), (output, 1), (output, 2)),
-            )
-            streams = [(os.POSIX_SPAWN_DUP2, *pair) for pair in ends]
+            program = _found(self._command[0], environment["PATH"])
+            streams = [(os.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate((source, output, output))]
             ignored = (SIGPIPE, SIGXFSZ)  # by Python
             with _in_root():
                 return os.posix_spawn(

@@ -162,15 +162,12 @@ def _explained(problem: OSError) -> PachaError:
 
 def _edited(host: Host, one: Others) -> dict[str, Any]:
     """What only force overwrites, and who changed it, where the history knows."""
-    from pacha.ops.drift import changed_by
+    from pacha.ops.drift import by_object, changed_by
     from pacha.ops.told import path_object
 
-    by = changed_by(host, one.step.path, one.step.before)
     return {
         **path_object(one.step.path),
         "deployment": one.deployment or None,
         "lost": one.lost or None,
-        "revision": by and by.id,
-        "author": by and by.author,
-        "time_ns": by and by.stamp.time_ns,
+        **by_object(changed_by(host, one.step.path, one.step.before)),
     }

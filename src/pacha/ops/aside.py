@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pacha.core.plan import Step
     from pacha.core.tracked import Recorded
     from pacha.ops.host import Host
+    from pacha.ops.ports import Journal
 
 _DIGITS = 16
 Steps = Mapping[bytes, "Step | Recorded"]  # of the plan, by path
@@ -46,9 +47,9 @@ def keep(host: Host, plan: str, path: bytes, steps: Steps) -> None:
             bench.name_again(beside, last, name)
 
 
-def bring_back(host: Host, plan: str, steps: Sequence[Recorded]) -> None:
+def bring_back(host: Host, journal: Journal) -> None:
     """Let each kept file take its place again, which is that of a copy by now."""
-    for place, name, path in _kept(plan, steps):
+    for place, name, path in _kept(journal):
         with suppress(OSError), host.tree.directory(place) as directory:
             if directory.lstat(name) is not None:
                 source, last = split(path)
@@ -56,24 +57,24 @@ def bring_back(host: Host, plan: str, steps: Sequence[Recorded]) -> None:
                     host.tree.workbench(directory).move(name, beside, last)
 
 
-def drop(host: Host, plan: str, steps: Sequence[Recorded]) -> None:
+def drop(host: Host, journal: Journal) -> None:
     """Nobody needs them any more."""
-    for place, name, _ in _kept(plan, steps):
+    for place, name, _ in _kept(journal):
         with suppress(OSError), host.tree.directory(place) as directory:
             host.tree.workbench(directory).discard(name)
 
 
-def names(plan: str, steps: Sequence[Recorded]) -> set[bytes]:
+def names(journal: Journal) -> set[bytes]:
     """Those that may be there."""
-    return {name for _, name, _ in _kept(plan, steps)}
+    return {name for _, name, _ in _kept(journal)}
 
 
-def _kept(plan: str, steps: Sequence[Recorded]) -> list[tuple[bytes, bytes, bytes]]:
+def _kept(journal: Journal) -> list[tuple[bytes, bytes, bytes]]:
     """(directory, temporary name, path) of each file that the plan takes away."""
-    by_path = {step.path: step for step in steps}
+    by_path = {step.path: step for step in journal.steps}
     return [
-        (*_place(plan, step.path, by_path), step.path)
-        for step in steps
+        (*_place(journal.id, step.path, by_path), step.path)
+        for step in journal.steps
         if step.before is not None and step.before.kind == FILE
     ]
 

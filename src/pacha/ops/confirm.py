@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacha.core.errors import Busy, NotFound, PachaError, Undone
 from pacha.ops.heal import (
+    TOO_LATE,
     deployed_by,
     heal,
     is_open,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _TICK = 0.5  # seconds between two looks of the timer
 _LONGEST_PAUSE = 60.0  # … where the undoing fails
-_TOO_LATE = "nobody confirmed it in time"
 
 
 def waiting(host: Host) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def _settled(host: Host, identity: str, is_late: bool) -> bool:
             if journal is not None and is_here and (is_late or not journal.is_applied):
                 from pacha.ops.undo_rollback import undo_rollback
 
-                undo_rollback(host, journal, _TOO_LATE)
+                undo_rollback(host, journal, TOO_LATE)
             else:
                 heal(host)
     except Busy:

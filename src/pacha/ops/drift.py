@@ -6,11 +6,11 @@ each path again. It changes nothing, and does not judge: a rollback, too, is dri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pacha.core.changes import ADDED, REMOVED, Change, classify
-from pacha.core.deployed import Deployed, facet, last_written
+from pacha.core.deployed import facet, last_written
 from pacha.core.entry import Entry, parse_entry
 from pacha.core.errors import NotFound, PachaError
 from pacha.core.names import split
@@ -21,6 +21,8 @@ from pacha.ops.look import Look
 from pacha.ops.scan import live_line
 from pacha.ops.secrets import alike
 from pacha.ops.told import path_object
+
+Written = Mapping[bytes, tuple[str, Entry | None]]  # as `core/deployed.last_written` has it
 
 
 class Drifted(NamedTuple):
@@ -41,37 +43,42 @@ def drifted_objects(drifted: Iterable[Drifted]) -> list[dict[str, Any]]:
             **path_object(one.path),
             "deployment": one.deployment,
             "change": one.change,
-            "revision": one.by and one.by.id,
-            "author": one.by and one.by.author,
-            "time_ns": one.by and one.by.stamp.time_ns,
+            **by_object(one.by),
         }
         for one in drifted
     ]
 
 
-def drift_seen(host: Host, pending: Iterable[Change]) -> list[Drifted]:
-    """By what was captured last, and by what a look has just found: nothing is read."""
+def by_object(revision: Revision | None) -> dict[str, Any]:
+    """Whose work it is, where the history knows: `{revision, author, time_ns}`."""
+    if revision is None:
+        return {"revision": None, "author": None, "time_ns": None}
+    return {"revision": revision.id, "author": revision.author, "time_ns": revision.stamp.time_ns}
+
+
+def drift_seen(host: Host, written: Written, pending: Iterable[Change]) -> list[Drifted]:
+    """By what was captured last, and by what a look has just found: no live file is read."""
     now = {change.path: change.after for change in pending}
 
     def present(path: bytes) -> Entry | None:
         return now[path] if path in now else _captured(host, path)
 
-    watched = (one for one in _delivered(host.deployments.all()) if host.rules.covers(one[0]))
+    watched = (one for one in _delivered(written) if host.rules.covers(one[0]))
     return _drifted(host, watched, present, set(now))
 
 
 def drift_read(host: Host, name: str) -> list[Drifted]:
     """Of one deployment, each path being read again. Raise NotFound for one that was never pushed here."""
-    records = [record for record in host.deployments.all() if record.deployment == name]
-    if not records:
+    records = host.deployments.all()
+    if all(record.deployment != name for record in records):
         raise NotFound(f"no deployment {name} was pushed to this host", hint="pacha status tells of all")
-    delivered = (one for one in _delivered(host.deployments.all()) if one[1] == name)
+    delivered = (one for one in _delivered(last_written(records)) if one[1] == name)
     return _drifted(host, delivered, Look(host).at, set())
 
 
-def _delivered(records: Iterable[Deployed]) -> list[tuple[bytes, str, Entry | None]]:
+def _delivered(written: Written) -> list[tuple[bytes, str, Entry | None]]:
     """(path, deployment, how that left it) of what is delivered still."""
-    return [(path, name, entry) for path, (name, entry) in sorted(last_written(records).items()) if name]
+    return [(path, name, entry) for path, (name, entry) in sorted(written.items()) if name]
 
 
 def _drifted(

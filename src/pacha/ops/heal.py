@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 UNDONE = "undone"  # a journal's state, where others had seen what the push had made
+TOO_LATE = "nobody confirmed it in time"
 
 
 def heal(host: Host, *, must: bool = False) -> None:
@@ -98,7 +99,7 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bo
     if not journal.is_applied:
         why = "it was interrupted"
     elif is_late or is_due(host, journal):
-        why = "nobody confirmed it in time"
+        why = TOO_LATE
     else:
         return True
     from pacha.ops.undo import undo_push
@@ -230,4 +231,4 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         return
     from pacha.ops.undo_rollback import undo_rollback
 
-    undo_rollback(host, journal, "nobody confirmed it in time")
+    undo_rollback(host, journal, TOO_LATE)

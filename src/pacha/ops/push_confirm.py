@@ -52,7 +52,7 @@ class Confirming:
         elif told.trouble is not None and told.trouble.kind == UNDONE:
             self._outcome = self._undone(told.trouble)
         else:
-            self._was_heard = False  # it has said no, for now
+            self._was_heard = False  # it has said no, and may be asked again
             if told.trouble is not None and told.trouble.kind == _AT_WORK:
                 self._end = now + self._seconds + _LONGER
             self._wait(told.trouble, now)

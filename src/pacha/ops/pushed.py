@@ -81,7 +81,7 @@ def settle(host: Host, journal: Journal) -> None:
         host.report.note(f"the push of {target} is not in the history: {problem}")
     if not is_open(journal):
         if outcome.get("aside"):
-            aside.drop(host, journal.id, journal.steps)
+            aside.drop(host, journal)
         journal.discard()
     elif not outcome.get(_IS_RECORDED):
         journal.mark_applied({**outcome, _IS_RECORDED: True}, durably=True)

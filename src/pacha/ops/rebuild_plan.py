@@ -112,7 +112,7 @@ def target_of(source: Past, to: str | None, machine: str = "") -> Revision:
     if newest is None:
         raise NotFound(f"there is no history of {source.name}", hint="pacha host list, on the server")
     is_ours = newest.stamp.machine == machine
-    return (is_ours and last_of_another(source, newest)) or newest
+    return (is_ours and last_of_another(source.store.history(), newest)) or newest
 
 
 def _is_state(revision: Revision) -> bool:
@@ -120,9 +120,11 @@ def _is_state(revision: Revision) -> bool:
     return revision.stamp.cause not in (BEFORE_REBUILD, SHORT_REBUILD)
 
 
-def last_of_another(source: Past, newest: Revision) -> Revision | None:
-    """The last state of the machine that was the host before, where that of `newest` was never rebuilt."""
-    for revision in source.store.history():
+def last_of_another(line: Iterable[Revision], newest: Revision) -> Revision | None:
+    """The last state, in a line from its end, of the machine that was the host before, where that of `newest`
+    was never rebuilt.
+    """
+    for revision in line:
         if revision.position > newest.position:
             continue
         if revision.stamp.machine == newest.stamp.machine and revision.stamp.cause == REBUILD:
@@ -272,7 +274,7 @@ def _passed_over(source: Past, target: Revision, request: Request) -> list[str]:
         when = format_when(newer[0].stamp.time_ns)
         newest = f"the newest, of {when}: --to {newer[0].id}"
         words.append(f"{count} of a machine that was not, or not wholly, rebuilt; {newest}")
-    before = last_of_another(source, target)
+    before = last_of_another(line, target)
     if before is not None:
         until = f"another machine was the host until {before.id}"
         words.append(f"{until}, and this one was not rebuilt: --to {before.id}")

@@ -196,7 +196,7 @@ class Receiving:
             self.confirm = journal.id
             return
         if work.has_kept:
-            aside.drop(self._host, journal.id, journal.steps)
+            aside.drop(self._host, journal)
         with suppress(OSError):  # the journal has it
             self._host.deployments.put(self._record())
 

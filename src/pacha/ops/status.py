@@ -44,11 +44,6 @@ class Status(NamedTuple):
     change: dict[str, Any] | None
     drift: list[Drifted]
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether a monitoring check may be content."""
-        return not (self.pending or self.skipped or self.missing or self.waiting or self.drift)
-
 
 def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
     """Look at `paths` (None: everything that is watched), and at what the captures before have left."""
@@ -57,7 +52,8 @@ def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
     difference = look(host, paths, None, None)
     now = host.now_ns()
     paced = [path for path, text in host.index.paces().items() if pace.is_paced(pace.parse(text), now)]
-    gone = _deployed_away(host)
+    written = last_written(host.deployments.all())
+    gone = {path for path, (_, entry) in written.items() if entry is None}  # as deployments want it
     missing = [path for path in host.config.watch if path not in gone and _is_missing(host, path)]
     return Status(
         last_of(host),
@@ -68,7 +64,7 @@ def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
         missing,
         waiting(host),
         open_change(host),
-        drift_seen(host, difference.changes),
+        drift_seen(host, written, difference.changes),
     )
 
 
@@ -113,12 +109,6 @@ def _role(host: Host) -> str:
     if host.config.serve_account is not None or os.path.isdir(os.path.join(host.state, "server")):
         return "server"
     return "client" if host.config.servers else "standalone"
-
-
-def _deployed_away(host: Host) -> set[bytes]:
-    """What is to be absent, as deployments want it."""
-    written = last_written(host.deployments.all())
-    return {path for path, (_, entry) in written.items() if entry is None}
 
 
 def _is_missing(host: Host, path: bytes) -> bool:

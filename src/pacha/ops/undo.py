@@ -62,7 +62,7 @@ def put_back(host: Host, journal: Journal) -> str:
 
     Under the lock of live files. Killed anywhere, the journal is still there, and the same again finishes it.
     """
-    remove_temporaries(host, journal, aside.names(journal.id, journal.steps))
+    remove_temporaries(host, journal, aside.names(journal))
     look = Look(host)
     before = {step.path: step.before for step in journal.steps if step.before is not None}
     touched = {step.path for step in journal.steps}
@@ -83,7 +83,7 @@ def put_back(host: Host, journal: Journal) -> str:
             work = Apply(host, _Unkept(spool), steps)
             work.prepare({}, contents, None)
             results = work.run()
-    aside.bring_back(host, journal.id, journal.steps)
+    aside.bring_back(host, journal)
     left = [f"{shown(done.step.path)}: {done.reason}" for done in results if not done.ok]
     for words in left:
         host.report.note(f"could not be put back: {words}")

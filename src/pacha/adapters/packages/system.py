@@ -222,9 +222,8 @@ class System:
     def _follow(self, words: Sequence[str], line: Callable[[bytes], None]) -> int:
         try:
             return inside.follow(self._tree.root, [*_NO_SERVICE, *words], line)
-        except (
-            BaseException
-        ):  # told to end, or nobody takes the output; it may have been killed in the middle
+        except BaseException:
+            # Told to end, or nobody takes the output: it may have been killed in the middle.
             with suppress(OSError):
                 inside.ask(self._tree.root, _SERVICES_AGAIN)
             raise
