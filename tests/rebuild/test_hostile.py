@@ -73,6 +73,7 @@ REFUSED = {
     "a rule for a path with ..": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch ../..\n" + RULES},
     "a rule that is not clean": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch /srv//x\n" + RULES},
     "a configuration elsewhere": {**etc(GOOD, zz=DATA), b"facts/rules": b"own /etc/../../out\n" + RULES},
+    "what is owed in no form": {**etc(GOOD, zz=DATA), b"facts/owed": b"aim ../../etc\nsince 1\n"},
     "facts that are none": {**etc(GOOD, zz=DATA), b"facts/packages/apt": b"--option 1.0\n"},
     "a wish that is an option": {**etc(GOOD, zz=DATA), b"facts/wanted": b"-oDir=/tmp\n"},
     "a link that is a directory, too": {**etc(other(b"nginx", b"symlink", b"target=/x"), GOOD, zz=DATA), **BELOW},

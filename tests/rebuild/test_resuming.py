@@ -87,7 +87,7 @@ def test_where_nothing_differs_the_history_is_taken_all_the_same(web1: Machine, 
     assert done["steps"] == []
     status = again.pacha.ok("status")
     assert (status["host"], status["pending"]) == ("web1", [])
-    assert [told["cause"] for told in revisions(again.pacha)] == ["watch"]
+    assert [told["cause"] for told in revisions(again.pacha)] == ["rebuild", "before-rebuild", "watch"]
     assert again.rebuilt(web1.pacha.store)["revision"] is None
 
 

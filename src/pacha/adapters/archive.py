@@ -1,8 +1,8 @@
 """Stores that were replaced, kept: a folder `<state>/archive/` with one folder for each.
 
-Called by `ops/catch_up`, which has a store built here and then puts it in the place of the one in use. Both
-change places at one instant, so whoever is killed leaves the old one or the new one in use, and the other
-here. It must not remove anything but a half-built store.
+Called by `ops/catch_up` and `ops/rebuild_line`, which have a store built here and then put it in the place of
+the one in use. Both change places at one instant, so whoever is killed leaves the old one or the new one in
+use, and the other here. It must not remove anything but a half-built store.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ class Archive:
             _exchange(place, store)
         else:
             os.rename(place, store)
+        sync_folder(self._folder)
+        sync_folder(os.path.dirname(store))
+        return place
+
+    def retire(self, name: str, store: bytes) -> bytes:
+        """Keep the store in use here, with none in its place; where it is now."""
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        place = os.path.join(self._folder, name.encode())
+        os.rename(store, place)
         sync_folder(self._folder)
         sync_folder(os.path.dirname(store))
         return place

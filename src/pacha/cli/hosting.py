@@ -118,6 +118,7 @@ def host_of(session: Session, config: Config) -> Host:
     return Host(
         name=config.host or machine.host_name(),
         machine=machine.machine_id(),
+        machine_file=ChangeFile(os.path.join(folder, "machine.json")),
         author=getattr(session.options, "author", None) or config.author or machine.person(),
         config=config,
         rules=session.rules,

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 def sending_to(session: Session, address: str) -> Remote:
     """A server, with this host's own line."""
-    from pacha.adapters import machine
     from pacha.core.protocol import request_words
 
     store = os.fsencode(os.path.join(session.state_path, "store"))
-    return _remote(session, address, store, request_words(machine.machine_id()))
+    return _remote(session, address, store, request_words(session.host.machine))
 
 
 def fetched(session: Session) -> Fetched:

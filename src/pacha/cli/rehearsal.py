@@ -17,8 +17,8 @@ from pacha.cli.session import Session
 from pacha.core import config
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import UsageError
+from pacha.ops.facts import facts_at
 from pacha.ops.rebuild import rebuild
-from pacha.ops.rebuild_source import facts_at
 from pacha.ops.rehearse import Score, has_something, score
 from pacha.ui.result import print_object
 from pacha.ui.text import printable

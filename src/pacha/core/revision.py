@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 FORMAT = 1
 REBUILD = "rebuild"  # the cause of a revision with which a machine became the host
 PART_REBUILD = "rebuild-part"  # … of one with which the host got single paths back
-# Causes of revisions that are no state of the host: what a machine had before it was rebuilt, and what a
-# rebuild left that could not, or was not to, bring back everything. No later rebuild aims at them.
+# What a machine had before it was rebuilt, and what a rebuild left that could not, or was not to, bring back
+# everything: what such a state owes, `core/owed` says.
 BEFORE_REBUILD, SHORT_REBUILD = "before-rebuild", "rebuild-short"
 _DATE_MIN, _DATE_MAX = -0x80000000, 0x7FFFFFFF
 

@@ -46,10 +46,11 @@ from pacha.ops.host import Host
 from pacha.ops.links import regroup
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.normalize import normals, volatile_among, volatile_row
+from pacha.ops.owed import to_be_noted
 from pacha.ops.ports import Spool
 from pacha.ops.scan import TOO_LARGE, Finding, Scan
 from pacha.ops.secrets import is_secret, turned, words_for
-from pacha.ops.tip import last_of, place_of, tip_of
+from pacha.ops.tip import last_of, place_of, text_at, tip_of
 from pacha.ops.told import change_objects
 
 
@@ -154,12 +155,6 @@ def capture(
         )
 
 
-def _counted(host: Host, cause: str) -> str:
-    """The cause; of what is captured while a rebuild is unfinished that it is no state of the host."""
-    is_other = cause not in (REBUILD, SHORT_REBUILD, PART_REBUILD)
-    return BEFORE_REBUILD if is_other and host.rebuild_file.read() is not None else cause
-
-
 def record(  # noqa: PLR0913 - one name for each thing that a revision says
     host: Host,
     paths: Sequence[bytes] | None = None,
@@ -172,21 +167,26 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
     seen: Difference | None = None,
     known: Known = MappingProxyType({}),
     at_most: int | None = None,
+    texts: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> Captured:
     """Record what changed below `paths` (None: everything watched) as one revision.
 
     `unpaced` paths are taken even where they change too often (None: all are); `earlier_hooks` ran before and
     are kept with the revision. `seen` is a look at these paths of a moment ago, contents kept. What is as
     `known` is not stored again. Of more than about `at_most` entries a part is recorded, in whole
-    directories: ask again for the rest. Raise HookFailed where a pre-capture hook says no, Refused where
-    admission does.
+    directories: ask again for the rest. `texts` are stored besides, by store path, an empty one removed.
+    Raise HookFailed where a pre-capture hook says no, Refused where admission does.
     """
     with host.lock:
         tip = tip_of(host)
+        if noted := to_be_noted(host):  # whatever was asked for: all of it, before anything else is recorded
+            texts, paths, seen, at_most, cause = noted, None, None, None, BEFORE_REBUILD
+        texts = _not_stored_yet(host, texts)
         spool = host.new_spool()
         try:
             difference = seen or look(host, paths, spool, unpaced, exact=cause in EXACT, at_most=at_most)
-            difference = difference._replace(facts=new_facts(host))
+            found = new_facts(host)
+            difference = difference._replace(facts=found._replace(texts={**found.texts, **texts}))
             if not difference.changes and not difference.facts.texts:
                 _remember(host, difference, difference.facts.values)
                 return _captured(None, difference, [])
@@ -194,7 +194,6 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
             if any(map(is_secret, difference.changes)) and origin != origin.discreet:
                 # The agent knows what `[secrets]` names, but not each other name of such a file.
                 origin, message, cause = origin.discreet, "", program_of(cause)
-            cause = _counted(host, cause)
             told = {"cause": cause, "message": message, "author": origin.author, "who": list(origin.who)}
             hooks = run_hooks(
                 host, "pre-capture", told, revision=tip[:12] or None, stop=True,
@@ -217,6 +216,13 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
     for words in words_for(host, difference.changes):
         host.report.note(words)
     return _captured(revision, difference, hooks)
+
+
+def _not_stored_yet(host: Host, texts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those of the texts that the newest revision has otherwise."""
+    last = last_of(host)
+    position = last.position if last is not None else -1
+    return {path: text for path, text in texts.items() if text_at(host, position, path) != text}
 
 
 def _captured(revision: str | None, seen: Difference, hooks: list[Ran]) -> Captured:

@@ -15,6 +15,7 @@ from pacha.core.errors import PachaError
 from pacha.core.shown import shown as show_path
 from pacha.ops.history import newest
 from pacha.ops.host import Host
+from pacha.ops.owed import owed_at
 from pacha.ops.tip import must_be_there
 
 OK, WARNING, BAD = "ok", "warning", "bad"
@@ -106,6 +107,14 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
     for folder in host.left_rehearsals():
         words = f"a rehearsal that was killed has left {show_path(os.fsencode(folder))}"
         found.append((WARNING, words, "the next pacha rebuild --rehearse removes it"))
+    written = host.rebuild_file.read()
+    if written is not None:
+        name = written[0].get("request", {}).get("name", "")
+        words = f"a rebuild of {name} was begun and has not ended"
+        found.append((WARNING, words, f"pacha rebuild {name} -n tells what is left"))
+    elif (last := newest(host)) is not None and (lacks := owed_at(host, last)) is not None:
+        words = f"this machine is not wholly what the host was at {lacks.aim.id}"
+        found.append((WARNING, words, f"pacha rebuild {last.stamp.host} -n tells what is left"))
     if host.system.holds_services:
         words = "no service starts when packages are installed: a rebuild is under way, or was killed"
         mend = "run that pacha rebuild again, or rm /usr/sbin/policy-rc.d"

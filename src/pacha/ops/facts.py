@@ -12,8 +12,11 @@ from functools import partial
 from typing import NamedTuple
 
 from pacha.core import facts
-from pacha.core.errors import Failed
+from pacha.core.errors import DamagedStore, Failed
+from pacha.core.facts import Facts
 from pacha.core.names import FACTS
+from pacha.core.owed import OWED
+from pacha.core.revision import Revision
 from pacha.core.rules import RULES
 from pacha.core.secrets import SECRETS
 from pacha.ops.host import Host, Past
@@ -21,7 +24,7 @@ from pacha.ops.tip import last_of
 
 _SIGNATURE, _TEXTS = "facts", "facts-texts"
 _PREFIX = FACTS + b"/"
-_OTHERS = (RULES, SECRETS)  # which are no facts about the system
+_OTHERS = (RULES, SECRETS, OWED)  # which are no facts about the system
 
 
 class NewFacts(NamedTuple):
@@ -63,12 +66,26 @@ def _is_taken(host: Host, path: bytes) -> bool:
 
 
 def stored_facts(host: Past, position: int) -> dict[bytes, bytes]:
-    """`{store path: text}` of a revision, but for the rules and the recipients of secrets."""
+    """`{store path: text}` of a revision, but for the rules, the recipients of secrets, and what is owed."""
     if position < 0:
         return {}
     files = {p: n for p, n in host.store.files(position, [_PREFIX]).items() if p not in _OTHERS}
     contents = host.store.contents(list(files.items()))
     return {path: text or b"" for path, text in zip(files, contents, strict=True)}
+
+
+def facts_at(source: Past, revision: Revision) -> Facts:
+    """What it has of the system then; raise DamagedStore where that makes no sense."""
+    try:
+        return facts.parse(stored_facts(source, revision.position))
+    except ValueError as problem:
+        raise damaged(source, revision, f"its facts make no sense: {problem}") from problem
+
+
+def damaged(source: Past, revision: Revision, words: str) -> DamagedStore:
+    """The error for a history that says what could not be."""
+    hint = "nothing was written; another copy of that history may be whole"
+    return DamagedStore(f"{source.name} at {revision.id} cannot be taken: {words}", hint=hint)
 
 
 def _dumped(texts: Mapping[bytes, bytes]) -> bytes:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pacha.core.config import Config
@@ -114,6 +114,7 @@ class Host:
         *,
         name: str,
         machine: str,
+        machine_file: ChangeFile,
         author: str,
         config: Config,
         rules: Rules,
@@ -137,7 +138,8 @@ class Host:
         report: Report,
     ) -> None:
         self.name = name
-        self.machine = machine
+        self.own_machine = machine  # its id as the system has it
+        self._machine_file = machine_file
         self.author = author
         self.config = config
         self.rules = rules
@@ -163,6 +165,22 @@ class Host:
         self.detach = detach
         self.track = track  # writes new watches into the configuration, in force from then on
         self.report = report
+
+    @property
+    def machine(self) -> str:
+        """The id by which the history, and with it each server, knows this machine, as of now."""
+        written = self._machine_file.read()
+        known, ids = (written[0].get("as"), written[0].get("ids")) if written is not None else (None, None)
+        is_known = isinstance(known, str) and isinstance(ids, list) and self.own_machine in ids
+        return str(known) if is_known else self.own_machine
+
+    def known_as(self, machine: str, restored: Sequence[str] = ()) -> None:
+        """From now on the history knows this machine by that id, whether it has its own one of now, or one of
+        those that a rebuild gives it back. It holds for a machine with these alone: no copy of its disk.
+        """
+        ids = sorted({machine, self.own_machine, *restored})
+        if ids != [self.machine] or machine != self.machine:
+            self._machine_file.write({"as": machine, "ids": ids})
 
     def within(self, tree: Tree) -> Host:
         """The same host with another view of its live files."""

@@ -23,7 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
-from pacha.core.revision import BEFORE_REBUILD, PART_REBUILD, REBUILD, SHORT_REBUILD
+from pacha.core.revision import BEFORE_REBUILD
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
@@ -32,7 +32,16 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
 from pacha.ops.ports import Hooks
-from pacha.ops.rebuild_line import check_name, continue_line, has, takes_history
+from pacha.ops.rebuild_line import (
+    becomes,
+    check_name,
+    continue_line,
+    has,
+    outcome,
+    settles,
+    takes_history,
+    told_owed,
+)
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
     Desired,
@@ -45,11 +54,12 @@ from pacha.ops.rebuild_plan import (
     plan_files,
     plan_packages,
     plan_people,
+    stored_nodes,
     texts_of,
 )
 from pacha.ops.rebuild_progress import resume
 from pacha.ops.rebuild_source import check_source
-from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents, stored_files
+from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
 
@@ -146,7 +156,7 @@ class _Rebuild:
         self._own = host.rules
         self._desired = desire(host, source, target, request)
         host.rules = self._rules()
-        adopt(host, source, target.position)
+        adopt(host, self._desired.secrets)
         self._results: dict[bytes, Done] = {}
         self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
@@ -171,7 +181,8 @@ class _Rebuild:
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
         goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
-        return plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=self._hooks_to_run())
+        plan = plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=self._hooks_to_run())
+        return plan._replace(settles=settles(self._host, self._request, plan))
 
     # -- the phases --------------------------------------------------------------------------------
 
@@ -204,17 +215,15 @@ class _Rebuild:
                 self._phase("hooks after", lambda: self._run_hooks(("post-rebuild", *checks), payload))
             finally:
                 host.hooks = kept
-        left = (
-            plan_files(host, self._source, self._desired, lambda _path: True).steps
-            if self._request.wants("files")
-            else []
-        )
+        left: list[Step] = []
+        if self._request.wants("files"):
+            left = plan_files(host, self._source, self._desired, lambda _path: True).steps
         message = f"rebuild of {self._request.name} to {target.id}"
-        known = self._known()
-        cause = self._cause(left)
+        is_short = bool(left) or any(map(is_missing, self._deviations))
+        cause, texts = outcome(host, self._request, self._desired, is_short, "owed" in self._progress)
         made = record(
             host, self._desired.scope, cause=cause, message=message, unpaced=None,
-            earlier_hooks=self._hooks, known=known,
+            earlier_hooks=self._hooks, known=self._known(), texts=texts,
         )  # fmt: skip
         if "interrupted" in self._progress:
             host.rebuild_file.write(self._progress["interrupted"])
@@ -239,6 +248,8 @@ class _Rebuild:
         """Be the host, by configuration and by history."""
         host = self._host
         in_force = host.config, host.rules, host.secrets
+        if becomes(host, self._request) and "owed" not in self._progress:
+            self._progress["owed"] = told_owed(host, self._request, self._desired).decode()
         self._save()  # from here on a capture knows that this is no state of the host
         try:
             settle(self._desired)
@@ -247,17 +258,7 @@ class _Rebuild:
                 host.rebuild_file.remove()
             raise
         host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
-        if continue_line(host, self._source, self._request, self._desired):
-            self._progress["took"] = True
-        self._save()
-
-    def _cause(self, left: Sequence[Step]) -> str:
-        """Of the outcome: whether a later rebuild may aim at it, as the host is what it was."""
-        if self._request.only and "took" not in self._progress:
-            return BEFORE_REBUILD if "interrupted" in self._progress else PART_REBUILD
-        was_all_asked = not self._request.only and not self._request.skip & {"users", "files"}
-        is_whole = was_all_asked and not left and not any(map(is_missing, self._deviations))
-        return REBUILD if is_whole else SHORT_REBUILD
+        continue_line(host, self._source, self._request, self._desired)
 
     def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
         """Do it, and write down that it is done, unless it says that it is not: the next run does more."""
@@ -371,7 +372,7 @@ class _Rebuild:
         planned = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
-        stored = stored_files(self._source, self._desired.target, planned.steps)
+        stored = stored_nodes(self._source, self._desired, planned.steps)
         self._perform(planned, lambda steps: _verified(stored_contents(self._source, stored, steps), steps))
 
     def _perform(self, planned: Planned, contents: Contents) -> None:
@@ -387,7 +388,7 @@ class _Rebuild:
         if not has(self._host, self._desired.target.node):
             return {}
         steps = [done.step for done in self._results.values()]
-        stored = stored_files(self._source, self._desired.target, steps)
+        stored = stored_nodes(self._source, self._desired, steps)
         return {s.path: (s.after, stored[s.path]) for s in steps if s.after and s.path in stored}
 
 

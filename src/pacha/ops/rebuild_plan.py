@@ -28,19 +28,19 @@ from pacha.core.errors import NotFound, Refused
 from pacha.core.facts import Facts
 from pacha.core.identity import identity
 from pacha.core.names import ancestors, content_path, is_below, join, outermost, split
+from pacha.core.owed import OWED
 from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
 from pacha.core.quantities import format_when
-from pacha.core.revision import BEFORE_REBUILD, REBUILD, SHORT_REBUILD, Revision
-from pacha.core.rules import RULES, Rules
+from pacha.core.revision import REBUILD, Revision
+from pacha.core.rules import Rules
 from pacha.core.shown import shown
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
+from pacha.ops.owed import owed_at, state_at
 from pacha.ops.rebuild_obtainable import doubts
-from pacha.ops.rebuild_source import facts_at
-from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents, stored_files
+from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents
 from pacha.ops.secrets import opened
-from pacha.ops.tip import lines_at, text_at
 
 PARTS = ("packages", "users", "files", "hooks")
 MOMENTS = (b"check", b"pre-rebuild", b"post-rebuild")
@@ -68,10 +68,12 @@ class Desired(NamedTuple):
     rules: Rules
     scope: tuple[bytes, ...]
     lines: dict[bytes, bytes]
+    origins: Mapping[bytes, int]  # the positions of contents that are not the target's
     above: dict[bytes, bytes]  # the directories above the scope, made where they are missing
     facts: Facts
     hooks: tuple[bytes, ...]  # paths of the hooks for a rebuild that it holds itself
     kept: tuple[tuple[str, bytes], ...]  # (what it is, path) of this machine's identity: left alone
+    secrets: bytes  # the text of what is secret, and for whom
 
 
 class Draft(NamedTuple):
@@ -85,6 +87,7 @@ class Draft(NamedTuple):
     words: list[str]
     takes_history: bool = False  # this machine is to go on with a line that it does not have
     goes_on: bool = False  # with what was interrupted
+    settles: bool = False  # what the machine owed is there, and the history is to say so
     hooks: tuple[bytes, ...] = ()  # those of the history that will run
     new_name: str = ""  # what this machine is called from now on, where it is not yet
 
@@ -97,53 +100,41 @@ class Draft(NamedTuple):
     def is_empty(self) -> bool:
         """Whether everything is as it was, as far as it can be."""
         is_done = len(self.refused) == len(self.files.steps)
-        more = self.packages or self.people.accounts or self.takes_history or self.goes_on or self.new_name
-        return is_done and not more
+        more = self.packages or self.people.accounts or self.takes_history or self.new_name
+        return is_done and not more and not self.goes_on and not self.settles
 
 
 def target_of(source: Past, to: str | None, machine: str = "") -> Revision:
-    """The revision that is meant: the newest that is a state of the host, not of a machine that was not yet,
-    or not wholly, rebuilt. Nor, where it is to be this `machine`, what that captured without being rebuilt,
-    if another one was the host before.
+    """The revision that is meant: the newest. But where it is to be this `machine`, not what that captured
+    without being rebuilt, if another one was the host before.
     """
     if to is not None:
         return resolve(source, to)
-    newest = next(filter(_is_state, source.store.history()), None)
+    newest = next(source.store.history(limit=1), None)
     if newest is None:
         raise NotFound(f"there is no history of {source.name}", hint="pacha host list, on the server")
     is_ours = newest.stamp.machine == machine
     return (is_ours and last_of_another(source.store.history(), newest)) or newest
 
 
-def _is_state(revision: Revision) -> bool:
-    """Whether it is one of the host, as it was at work."""
-    return revision.stamp.cause not in (BEFORE_REBUILD, SHORT_REBUILD)
-
-
 def last_of_another(line: Iterable[Revision], newest: Revision) -> Revision | None:
-    """The last state, in a line from its end, of the machine that was the host before, where that of `newest`
-    was never rebuilt.
+    """The last revision, in a line from its end, of the machine that was the host before, where that of
+    `newest` has nothing of it by a rebuild.
     """
     for revision in line:
         if revision.position > newest.position:
             continue
-        if revision.stamp.machine == newest.stamp.machine and revision.stamp.cause == REBUILD:
-            return None
-        if revision.stamp.machine != newest.stamp.machine and _is_state(revision):
+        if revision.stamp.machine != newest.stamp.machine:
             return revision
+        if OWED in revision.files or revision.stamp.cause == REBUILD:
+            return None
     return None
 
 
 def desire(host: Host, source: Past, target: Revision, request: Request) -> Desired:
     """What shall be, by the source's revision, which `rebuild_source.check_source` has looked at."""
-    text = text_at(source, target.position, RULES)
-    rules = Rules.parse(text) if text else host.rules
-    told = facts_at(source, target)
-    everything = {
-        join(directory, name): line
-        for directory, names in lines_at(source, target.position, []).items()
-        for name, line in names.items()
-    }
+    state = state_at(source, target, exact=request.to is not None)
+    rules, everything = Rules.parse(state.rules) if state.rules else host.rules, state.lines
     covered = {p: line for p, line in everything.items() if rules.covers(p, line.startswith(b"dir\t"))}
     scope = tuple(outermost(request.only)) if request.only else rules.watches
     lines = {path: line for path, line in covered.items() if is_within(path, scope)}
@@ -163,7 +154,8 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     if not request.wants("users"):
         lines = {path: line for path, line in lines.items() if path not in accounts.FILES or request.only}
     above = _above(scope, lines, everything)
-    return Desired(target, rules, scope, lines, above, told, _hooks(rules, covered, request), kept)
+    hooks = _hooks(rules, covered, request)
+    return Desired(target, rules, scope, lines, state.origins, above, state.facts, hooks, kept, state.secrets)
 
 
 def own_config(own: bytes) -> bytes:
@@ -222,7 +214,7 @@ def draft(host: Host, source: Past, desired: Desired, request: Request) -> Draft
             "files outside the watched paths follow their owners' numbers; no rollback takes that back"
         )
     words += _other_system(host, desired)
-    words += _passed_over(source, desired.target, request)
+    words += _words_on_the_line(source, desired.target, request)
     files = Planned([], {})
     if request.wants("files"):
         files = plan_files(host, source, desired, lambda _path: True)
@@ -260,35 +252,29 @@ def _other_system(host: Host, desired: Desired) -> list[str]:
     return [f"this is another system: {words[1]}, and it was {words[0]}"]
 
 
-def _passed_over(source: Past, target: Revision, request: Request) -> list[str]:
+def _words_on_the_line(source: Past, target: Revision, request: Request) -> list[str]:
     """What is to be known of the line before saying yes to where it is aimed at: whatever is newer, and what
-    the state aimed at may lack.
+    is not the target's own.
     """
+    lacks = owed_at(source, target)
     if request.to is not None:
-        return []
-    line = list(source.store.history())
-    newer = [one for one in line if one.position > target.position and not _is_our_record(one)]
+        told = "not wholly rebuilt then: what it lacked, this lacks; without --to that comes, too"
+        return [told] if lacks is not None else []
     words = []
+    line = list(source.store.history())
+    newer = [one for one in line if one.position > target.position]
     if newer:
         count = "a newer revision is" if len(newer) == 1 else f"{len(newer):,} newer revisions are"
         when = format_when(newer[0].stamp.time_ns)
-        newest = f"the newest, of {when}: --to {newer[0].id}"
-        words.append(f"{count} of a machine that was not, or not wholly, rebuilt; {newest}")
+        words.append(f"{count} of this machine, not of the host; the newest, of {when}: --to {newer[0].id}")
     before = last_of_another(line, target)
     if before is not None:
         until = f"another machine was the host until {before.id}"
         words.append(f"{until}, and this one was not rebuilt: --to {before.id}")
-    marks = (REBUILD, SHORT_REBUILD, BEFORE_REBUILD)
-    last = next((one for one in line if one.position <= target.position and one.stamp.cause in marks), None)
-    if last is not None and last.stamp.cause != REBUILD:
-        words.append(f"the host was not wholly rebuilt at {last.id}: what it lacked, this may lack, too")
+    if lacks is not None:
+        since = format_when(lacks.base.stamp.time_ns)
+        words.append(f"not wholly rebuilt since {since}: what it lacks comes from {lacks.aim.id}")
     return words
-
-
-def _is_our_record(revision: Revision) -> bool:
-    """Whether a rebuild itself made it: of what was there before, or of what it left short."""
-    is_before = revision.stamp.cause == BEFORE_REBUILD and revision.message.startswith("before rebuild of ")
-    return is_before or revision.stamp.cause == SHORT_REBUILD
 
 
 def plan_packages(host: Host, told: Facts) -> tuple[list[PackageStep], list[Deviation]]:
@@ -317,14 +303,32 @@ def plan_people(host: Host, source: Past, desired: Desired) -> People:
 
 def texts_of(source: Past, desired: Desired, paths: Collection[bytes]) -> dict[bytes, bytes]:
     """The contents of some files as they shall be, without those that are not to be had."""
-    wanted = {content_path(path): path for path in paths}
-    files = source.store.files(desired.target.position, list(wanted)) if wanted else {}
-    contents = list(source.store.contents(list(files.items())))
-    found = {wanted[path]: data for path, data in zip(files, contents, strict=True) if data is not None}
+    nodes = nodes_of(source, desired, paths)
+    contents = list(source.store.contents([(content_path(path), node) for path, node in nodes.items()]))
+    found = {path: data for path, data in zip(nodes, contents, strict=True) if data is not None}
     lines = {path: desired.lines[path] for path in found if path in desired.lines}
     return found | {
         path: opened(source, path, parse_entry(line), found[path]) for path, line in lines.items()
     }
+
+
+def nodes_of(source: Past, desired: Desired, paths: Iterable[bytes]) -> dict[bytes, bytes]:
+    """The file hash of each path that has a stored content, in the revision that it comes from."""
+    by_position: dict[int, dict[bytes, bytes]] = {}
+    for path in paths:
+        position = desired.origins.get(path, desired.target.position)
+        by_position.setdefault(position, {})[content_path(path)] = path
+    found: dict[bytes, bytes] = {}
+    for position, wanted in by_position.items():
+        files = source.store.files(position, list(wanted))
+        found.update((wanted[path], node) for path, node in files.items())
+    return found
+
+
+def stored_nodes(source: Past, desired: Desired, steps: Iterable[Step]) -> dict[bytes, bytes]:
+    """The same of the paths of steps."""
+    paths = [step.path for step in steps if step.after is not None and step.after.has_content]
+    return nodes_of(source, desired, paths)
 
 
 def plan_files(host: Host, source: Past, desired: Desired, is_meant: Callable[[bytes], bool]) -> Planned:
@@ -344,7 +348,7 @@ def plan_files(host: Host, source: Past, desired: Desired, is_meant: Callable[[b
     wanted = {path: line for path, line in {**above, **desired.lines}.items() if is_meant(path)}
     planned = plan(host, present, wanted, live.difference, may_remove)
     planned = planned._replace(steps=[_guarded(host, step) for step in planned.steps])
-    stored = stored_files(source, desired.target, planned.steps)
+    stored = stored_nodes(source, desired, planned.steps)
     return refuse_closed(host, source, planned, partial(stored_contents, source, stored))
 
 

@@ -27,6 +27,7 @@ from pacha.ops.heal import finish, heal
 from pacha.ops.history import entries_at, resolve
 from pacha.ops.host import Host
 from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
+from pacha.ops.owed import owed_again
 from pacha.ops.restore import (
     Live,
     Planned,
@@ -174,14 +175,21 @@ def _do(
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
-    cause = "rollback"
+    owes: dict[bytes, bytes] = {}
     if target.stamp.cause == BEFORE_REBUILD and _is_all(host, scope):  # that rebuild is taken back
-        cause = BEFORE_REBUILD
+        owes = owed_again(host, target)
         if host.rebuild_file.read() is not None:
             host.rebuild_file.remove()
     known = {s.path: (s.after, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
     outcome = record(
-        host, scope, cause=cause, message=message, unpaced=None, earlier_hooks=hooks, known=known
+        host,
+        scope,
+        cause="rollback",
+        message=message,
+        unpaced=None,
+        earlier_hooks=hooks,
+        known=known,
+        texts=owes,
     )
     if deadline is None:
         finish(host, journal, done)

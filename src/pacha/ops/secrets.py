@@ -100,11 +100,10 @@ def recipients_of(past: Past, sealed: bytes) -> list[tuple[bool, Recipient]]:
     return []
 
 
-def adopt(host: Host, source: Past, position: int) -> None:
-    """From now on, what was a secret in a history is one on this host, for the same recipients, which is to
-    become that host: its own configuration may not say so yet.
+def adopt(host: Host, text: bytes) -> None:
+    """From now on, what a history's `facts/secrets` names is secret on this host, for the same recipients,
+    which is to become that host: its own configuration may not say so yet.
     """
-    text = text_at(source, position, SECRETS)
     recipients = [one for is_own, one in parse_recipients(text) if not is_own]
     if paths := parse_paths(text):
         host.secrets = host.secrets.joined(paths, recipients)

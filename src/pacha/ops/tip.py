@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pacha.core.entry import split_directory
 from pacha.core.errors import DamagedStore, NoSpace, ReadOnly
 from pacha.core.names import META, meta_directory
+from pacha.core.quantities import time_name
 from pacha.core.revision import Revision
 from pacha.core.rules import RULES
 from pacha.core.tracked import Row
@@ -57,6 +58,15 @@ def _agreed(host: Host) -> str:
         except (NoSpace, ReadOnly):  # it would have spared the next command a question
             pass
     return tip
+
+
+def begin_anew(host: Host) -> bytes:
+    """Have no history any more; where the store is from now on. Who is killed has it still, or none."""
+    host.index.replace([], _values(host, "", b"", b""))
+    host.store.close()
+    place = host.archive.retire(time_name(host.now_ns()), host.store.path)
+    tip_of(host)
+    return place
 
 
 def must_be_there(host: Host) -> None:
