@@ -67,6 +67,8 @@ REFUSED = {
     "a content with ..": {**etc(GOOD, zz=DATA), b"files/../out/x": DATA},
     "another spelling of a path": {**etc(GOOD, zz=DATA), b"files/etc/%2e%2e/x": DATA},
     "a line that is none": etc(b"x\tfile\tmode=0644\n"),
+    "a pattern that is none": {**etc(GOOD, zz=DATA), b"facts/rules": b"ignore a[\n" + RULES},
+    "a mode below nothing": etc(file_line(b"x", DATA, mode=b"-1"), GOOD, x=DATA, zz=DATA),
     "a name with ..": etc(file_line(b"..", DATA)),
     "a number that is none": etc(file_line(b"x", DATA, owner=b"owner=root:zero\tgroup=root:0"), x=DATA),
     "rules that are none": {**etc(GOOD, zz=DATA), b"facts/rules": b"watch /\nrun /bin/sh\n"},

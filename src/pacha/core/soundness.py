@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping
 
 from pacha.core import acl
 from pacha.core.entry import DIRECTORY, parse_entry
+from pacha.core.errors import ConfigError
 from pacha.core.names import ancestors, join
 from pacha.core.rules import Rules
+
+_MODES = 0o7777
 
 
 def faults(lines: Mapping[bytes, Mapping[bytes, bytes]]) -> Iterator[tuple[bytes, str]]:
@@ -35,6 +38,8 @@ def _check_line(line: bytes, *, is_itself: bool) -> None:
     entry = parse_entry(line)
     if is_itself != (entry.kind == DIRECTORY):
         raise ValueError("a directory's line stands in another place than its own")
+    if not 0 <= entry.mode <= _MODES:
+        raise ValueError("a mode that no file can have")
     if any(b"\0" in text for text in (entry.target or b"", entry.link or b"", *dict(entry.xattrs))):
         raise ValueError("a zero byte where the system knows none")
     for words in (entry.acl, entry.default_acl):
@@ -44,7 +49,12 @@ def _check_line(line: bytes, *, is_itself: bool) -> None:
 
 def check_rules(text: bytes) -> Rules:
     """The rules; raise ValueError where they do not parse, or name what is no path."""
-    rules = Rules.parse(text)
+    try:
+        rules = Rules.parse(text)
+    except ConfigError as problem:  # of a pattern, and it is not this host's
+        raise ValueError(str(problem)) from problem
+    if rules.size < 0:
+        raise ValueError("a size below nothing")
     for path in (*rules.watches, *rules.own, *rules.excluded):
         if not _is_clean(path):
             raise ValueError(f"a rule for {path.decode('utf-8', 'backslashreplace')!r}, which is no path")
