@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
-from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.asking import ask, before_asking, time_to_confirm, will_ask, words_on_confirming
 from pacha.cli.history import add_identity_option, as_it_is
 from pacha.cli.rebuilt import print_outcome, print_plan, print_shortfalls, rebuilt_object
 from pacha.cli.sent import send_and_tell
@@ -16,7 +16,7 @@ from pacha.core.config_values import is_host_name
 from pacha.core.errors import NotFound, Refused, UsageError
 from pacha.core.packages import is_missing
 from pacha.ops.host import Kept, Past
-from pacha.ops.rebuild import Own, Rebuilt, rebuild
+from pacha.ops.rebuild import Manner, Own, Rebuilt, rebuild
 from pacha.ops.rebuild_plan import PARTS, Desired, Draft, Request, own_config, target_of
 from pacha.ui.result import print_object
 
@@ -51,6 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--threshold", metavar="PERCENT", type=percentage, help="with it: exit 4 below it (default: 95)"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the plan and change nothing")
+    parser.add_argument(
+        "--confirm", metavar="DURATION", help="undo it after this time, unless pacha confirm comes first"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_identity_option(parser)
 
@@ -61,6 +64,7 @@ def run(session: Session, options: Namespace) -> int:
     if options.as_new is not None and not is_host_name(options.as_new):
         raise UsageError(f"{options.as_new!r} cannot name a host", hint='letters, digits, ".", "_" and "-"')
     _refuse_mixtures(options)
+    confirm_ns = time_to_confirm(options.confirm)
     if session.as_json:
         session.report.tell_events()
     only = tuple(map(_absolute, options.only))
@@ -83,8 +87,9 @@ def run(session: Session, options: Namespace) -> int:
 
     own = Own(partial(_settle_at_first, session, options), partial(_new_name, session, options))
     done = rebuild(
-        session.host, source, request, dry_run=options.dry_run, show=show, ask=ask if asks else None, own=own
-    )
+        session.host, source, request, dry_run=options.dry_run, show=show, ask=ask if asks else None, own=own,
+        manner=Manner(confirm_ns=confirm_ns),
+    )  # fmt: skip
     session.report.finish()
     if done is None:
         raise Refused("not done: nothing was changed")
@@ -93,6 +98,8 @@ def run(session: Session, options: Namespace) -> int:
         _settle_configuration(session, options, done.draft.desired)
         if not session.as_json:
             print_outcome(done, quiet=bool(options.quiet))
+            if done.confirm:
+                sys.stderr.write(words_on_confirming(options.confirm, done.confirm))
         return send_and_tell(session, code, lambda: rebuilt_object(done, dry_run=False))
     if not session.as_json:
         print_shortfalls(done)
@@ -105,11 +112,15 @@ def _refuse_mixtures(options: Namespace) -> None:
     """A rehearsal is of the whole host and touches nothing; its options would be lost on anything else."""
     if options.rehearse:
         wrong = [("--as-new", options.as_new), ("--only", options.only), ("--root", options.root)]
-        wrong += [("-n", options.dry_run or None)]
+        wrong += [("-n", options.dry_run or None), ("--confirm", options.confirm)]
         words = "does not go with --rehearse"
     else:
         wrong = [("--base", options.base), ("--threshold", options.threshold)]
         words = "is for --rehearse"
+    if options.root is not None and options.confirm is not None:
+        raise UsageError(
+            "--confirm is for the machine that runs, not for --root", hint="leave one of them out"
+        )
     for name, value in wrong:
         if value is not None and value != []:
             raise UsageError(f"{name} {words}", hint="pacha rebuild --help")

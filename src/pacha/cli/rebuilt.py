@@ -40,6 +40,7 @@ def rebuilt_object(done: Rebuilt, dry_run: bool) -> dict[str, object]:
         "hooks": [{"name": r.name, "exit": r.exit, "output": r.output} for r in done.hooks],
         "seconds": round(done.seconds, 3),
         "dry_run": dry_run,
+        "confirm": done.confirm or None,
     }
 
 

@@ -18,7 +18,7 @@ from pacha.core import config
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import UsageError
 from pacha.ops.facts import facts_at
-from pacha.ops.rebuild import rebuild
+from pacha.ops.rebuild import Manner, rebuild
 from pacha.ops.rehearse import Score, has_something, score
 from pacha.ui.result import print_object
 from pacha.ui.text import printable
@@ -54,8 +54,9 @@ def rehearse(session: Session, options: Namespace, source: Kept, request: Reques
         closing(_below(session, options, root, folder)) as inner,
     ):
         done = rebuild(
-            inner.host, source, request, dry_run=False, show=lambda _draft: None, ask=None, rehearsal=True
-        )
+            inner.host, source, request, dry_run=False, show=lambda _draft: None, ask=None,
+            manner=Manner(rehearsal=True),
+        )  # fmt: skip
     assert done is not None  # nobody was asked
     session.report.finish()
     told, seconds = score(done, request), time.monotonic() - started

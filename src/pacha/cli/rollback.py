@@ -6,13 +6,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TextIO
 
-from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.asking import ask, before_asking, time_to_confirm, will_ask, words_on_confirming
 from pacha.cli.history import add_identity_option
 from pacha.cli.printing import print_not_done, print_some, step_words
 from pacha.cli.sent import send_and_tell
 from pacha.cli.session import Session
-from pacha.core.errors import Refused, UsageError
-from pacha.core.quantities import format_when, parse_duration
+from pacha.core.errors import Refused
+from pacha.core.quantities import format_when
 from pacha.core.revision import Revision
 from pacha.ops.restore import Planned, planned_objects
 from pacha.ops.rollback import RolledBack, rollback
@@ -40,11 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(session: Session, options: Namespace) -> int:
     """Plan, ask, do, and print the outcome."""
     asks = will_ask(options, "the plan")
-    confirm_ns = None if options.confirm is None else parse_duration(options.confirm)
-    if confirm_ns == 0:
-        raise UsageError(
-            "--confirm 0s would undo it at once", hint="give the time that you need to look, such as 60s"
-        )
+    confirm_ns = time_to_confirm(options.confirm)
 
     def show(target: Revision, planned: Planned) -> None:
         session.report.finish()
@@ -116,6 +112,4 @@ def _print_outcome(session: Session, done: RolledBack) -> None:
     for path, note in done.planned.notes.items():
         sys.stderr.write(f"  note      {shown(path)}  {printable(note)}\n")
     if done.confirm:
-        sys.stderr.write(
-            f"pacha: undone in {session.options.confirm} unless you run: pacha confirm {done.confirm}\n"
-        )
+        sys.stderr.write(words_on_confirming(session.options.confirm, done.confirm))

@@ -19,6 +19,7 @@ from pacha.ops.heal import (
     keep_record,
     remove_temporaries,
     settle_live,
+    take_back,
 )
 
 if TYPE_CHECKING:
@@ -101,24 +102,26 @@ def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Cal
             deadline_ns = journal.deadline_ns
             end = clock() + (deadline_ns - host.now_ns()) / 1e9
         if not journal.is_applied or clock() >= end:
-            pause = _TICK if _settled(host, identity, clock() >= end) else min(2 * pause, _LONGEST_PAUSE)
+            was_free = _settled(host, identity, deadline_ns, clock() >= end)
+            pause = _TICK if was_free else min(2 * pause, _LONGEST_PAUSE)
         sleep(pause)
 
 
-def _settled(host: Host, identity: str, is_late: bool) -> bool:
+def _settled(host: Host, identity: str, deadline_ns: int, is_late: bool) -> bool:
     """Undo it, if it is not at work; whether nothing was in the way."""
     try:
         with host.live_lock.briefly():
             journal = host.journals.find(identity)
+            if journal is not None and journal.deadline_ns != deadline_ns:  # it was done only now
+                return True
             if journal is not None and journal.header.get("is_whole"):
                 settle_live(host, journal, is_late=is_late)
         with host.lock.briefly():
             journal = host.journals.find(identity)
             is_here = journal is not None and not journal.header.get("is_whole")
-            if journal is not None and is_here and (is_late or not journal.is_applied):
-                from pacha.ops.undo_rollback import undo_rollback
-
-                undo_rollback(host, journal, TOO_LATE)
+            is_same = is_here and journal is not None and journal.deadline_ns == deadline_ns
+            if journal is not None and is_same and (is_late or not journal.is_applied):
+                take_back(host, journal, TOO_LATE if is_late else "it was interrupted")
             else:
                 heal(host)
     except Busy:

@@ -229,6 +229,16 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         if remove_temporaries(host, journal):
             journal.discard()
         return
-    from pacha.ops.undo_rollback import undo_rollback
+    take_back(host, journal, TOO_LATE if journal.is_applied else "it was interrupted")
 
-    undo_rollback(host, journal, TOO_LATE)
+
+def take_back(host: Host, journal: Journal, why: str) -> None:
+    """Under the lock: undo a rollback or a rebuild, and settle its journal."""
+    if "before" in journal.header:
+        from pacha.ops.undo_rebuild import undo_rebuild
+
+        undo_rebuild(host, journal, why)
+    else:
+        from pacha.ops.undo_rollback import undo_rollback
+
+        undo_rollback(host, journal, why)

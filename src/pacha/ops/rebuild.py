@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pacha.core import accounts
 from pacha.core.entry import Entry, content_digest
@@ -28,10 +27,10 @@ from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import record
 from pacha.ops.fetch import check_line
-from pacha.ops.heal import finish, heal
+from pacha.ops.heal import finish, heal, refuse_while_waiting
 from pacha.ops.host import Host, Kept
-from pacha.ops.moments import Ran, must_succeed, on_failure, run_hooks
-from pacha.ops.ports import Hooks
+from pacha.ops.moments import Ran, on_failure
+from pacha.ops.rebuild_hooks import AT_FIRST, AT_LAST, RebuildHooks
 from pacha.ops.rebuild_line import (
     becomes,
     check_name,
@@ -55,13 +54,13 @@ from pacha.ops.rebuild_plan import (
     plan_packages,
     plan_people,
     stored_nodes,
-    texts_of,
 )
 from pacha.ops.rebuild_progress import resume
 from pacha.ops.rebuild_source import check_source
 from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
+from pacha.ops.undo_rebuild import unless_confirmed
 
 
 class Rebuilt(NamedTuple):
@@ -80,6 +79,7 @@ class Rebuilt(NamedTuple):
     seconds: float
     files_seconds: float = 0.0  # of these
     was_run: bool = False
+    confirm: str = ""  # the name under which it waits to be confirmed
 
 
 class Own(NamedTuple):
@@ -89,6 +89,15 @@ class Own(NamedTuple):
 
     settle: Callable[[Desired], None]
     new_name: Callable[[Desired], str]
+
+
+class Manner(NamedTuple):
+    """How it is done: as a `rehearsal` in a throwaway root; with `confirm_ns` all but packages is taken back
+    where it fails, or after that time unless it is confirmed.
+    """
+
+    rehearsal: bool = False
+    confirm_ns: int | None = None
 
 
 NOTHING = Own(lambda _desired: None, lambda _desired: "")  # of a throwaway root
@@ -103,13 +112,13 @@ def rebuild(
     show: Callable[[Draft], None],
     ask: Callable[[], bool] | None,
     own: Own = NOTHING,
-    rehearsal: bool = False,
+    manner: Manner = Manner(),  # noqa: B008 - immutable
 ) -> Rebuilt | None:
     """Make this machine, below the host's root, what `request.name` was by the `source`'s history.
 
-    A `rehearsal` is in a throwaway root. `show` sees the plan before it is done; where `ask` (None: nobody is
-    asked) says no, None is returned. What its `own` configuration says is settled before anything is written:
-    whatever records meanwhile does it right. Raise Refused where accounts clash or this is no such system,
+    `show` sees the plan before it is done; where `ask` (None: nobody is asked) says no, None is returned.
+    What its `own` configuration says is settled before anything is written: whatever records meanwhile does
+    it right. Raise Refused where accounts clash, this is no such system, or something waits to be confirmed,
     HookFailed where a hook said no.
     """
     started = time.monotonic()
@@ -124,7 +133,7 @@ def rebuild(
             heal(host, must=True)
             tip_of(host)
             check_name(host, request)
-            work = _Rebuild(host, source, request, rehearsal)
+            work = _Rebuild(host, source, request, manner, started)
             plan = work.draft(own.new_name)
             seen = (plan.packages, plan.people, plan.files.steps)
             if seen != shown:
@@ -135,8 +144,9 @@ def rebuild(
                     time.monotonic() - started,
                 )  # fmt: skip
             if ask is None or seen == shown:
+                refuse_while_waiting(host)
                 with on_failure(host, "rebuild"):
-                    return work.run(plan, own.settle, started)
+                    return work.run(plan, own.settle)
         if not ask():
             return None
         shown = seen
@@ -145,20 +155,21 @@ def rebuild(
 class _Rebuild:
     """One rebuild under way."""
 
-    def __init__(self, host: Host, source: Kept, request: Request, rehearsal: bool) -> None:
+    def __init__(self, host: Host, source: Kept, request: Request, manner: Manner, started: float) -> None:
         check_line(source.store, request.name, -1, "the source")
         self._host = host
         self._source = source
         self._request = request
-        self._rehearsal = rehearsal
+        self._confirm_ns = manner.confirm_ns
+        self._started = started
         self._progress, target, self.is_unfinished = resume(host, source, request)
         check_source(source, target)
         self._own = host.rules
         self._desired = desire(host, source, target, request)
         host.rules = self._rules()
         adopt(host, self._desired.secrets)
+        self._hooks = RebuildHooks(host, source, request, self._desired, rehearsal=manner.rehearsal)
         self._results: dict[bytes, Done] = {}
-        self._hooks: list[Ran] = []
         self._deviations: list[Deviation] = []
         self._files_seconds = 0.0
 
@@ -181,40 +192,42 @@ class _Rebuild:
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
         goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
-        plan = plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=self._hooks_to_run())
+        hooks = self._hooks.to_run(self._progress["done"])
+        plan = plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=hooks)
         return plan._replace(settles=settles(self._host, self._request, plan))
 
     # -- the phases --------------------------------------------------------------------------------
 
-    def run(self, plan: Draft, settle: Callable[[Desired], None], started: float) -> Rebuilt:
+    def run(self, plan: Draft, settle: Callable[[Desired], None]) -> Rebuilt:
         """Do what is not done yet."""
-        host, target = self._host, self._desired.target
+        host, target, confirm_ns = self._host, self._desired.target, self._confirm_ns
         self._begin(settle)
         done = self._progress["done"]
         is_changed = "files" in done and len(plan.refused) < len(plan.files.steps)
         if is_changed:  # by somebody, since they were there: that is kept, too
             done.remove("files")
         # Else once: what an interrupted one has done is no state of before.
-        if "before" not in self._progress or is_changed:
+        if "before" not in self._progress or is_changed or confirm_ns is not None:
             told = f"before rebuild of {self._request.name} to {target.id}"
             had = record(host, self._desired.scope, cause=BEFORE_REBUILD, message=told, unpaced=None).revision
             self._progress["before"] = self._progress.get("before") or had
             self._save()
-        before = self._progress["before"]
-        checks = ["check"] if self._rehearsal else []  # does it work, as it is now?
+        with unless_confirmed(host, target.id, confirm_ns) as journal:
+            done = self._do(plan)
+        return done._replace(confirm=journal.id if journal is not None else "")
+
+    def _do(self, plan: Draft) -> Rebuilt:
+        """The phases, and the outcome."""
+        host, target = self._host, self._desired.target
         payload = {"target": target.id, "steps": planned_objects(plan.files)}
-        with self._hooks_of_then() as hooks:
-            host.hooks, kept = hooks or host.hooks, host.hooks
-            try:
-                self._phase("hooks before", lambda: self._run_hooks(("pre-rebuild",), payload))
-                self._phase("repositories", self._repositories)
-                self._phase("packages", self._packages)
-                self._phase("users", self._users)
-                self._phase("files", self._files)
-                self._phase("units", self._units)
-                self._phase("hooks after", lambda: self._run_hooks(("post-rebuild", *checks), payload))
-            finally:
-                host.hooks = kept
+        with self._hooks.laid_out():
+            self._phase(AT_FIRST, lambda: self._hooks.run_first(payload))
+            self._phase("repositories", self._repositories)
+            self._phase("packages", self._packages)
+            self._phase("users", self._users)
+            self._phase("files", self._files)
+            self._phase("units", self._units)
+            self._phase(AT_LAST, lambda: self._hooks.run_last(payload))
         left: list[Step] = []
         if self._request.wants("files"):
             left = plan_files(host, self._source, self._desired, lambda _path: True).steps
@@ -223,26 +236,17 @@ class _Rebuild:
         cause, texts = outcome(host, self._request, self._desired, is_short, "owed" in self._progress)
         made = record(
             host, self._desired.scope, cause=cause, message=message, unpaced=None,
-            earlier_hooks=self._hooks, known=self._known(), texts=texts,
+            earlier_hooks=self._hooks.ran, known=self._known(), texts=texts,
         )  # fmt: skip
         if "interrupted" in self._progress:
             host.rebuild_file.write(self._progress["interrupted"])
         else:
             host.rebuild_file.remove()
-        results, seconds = [*self._results.values()], time.monotonic() - started
+        seconds = time.monotonic() - self._started
         return Rebuilt(
-            plan,
-            self._request.name,
-            made.revision,
-            before,
-            results,
-            self._deviations,
-            left,
-            self._hooks,
-            seconds,
-            self._files_seconds,
-            was_run=True,
-        )
+            plan, self._request.name, made.revision, self._progress["before"], [*self._results.values()],
+            self._deviations, left, self._hooks.ran, seconds, self._files_seconds, was_run=True,
+        )  # fmt: skip
 
     def _begin(self, settle: Callable[[Desired], None]) -> None:
         """Be the host, by configuration and by history."""
@@ -271,38 +275,6 @@ class _Rebuild:
 
     def _save(self) -> None:
         self._host.rebuild_file.write(self._progress)
-
-    # -- hooks -------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _hooks_of_then(self) -> Iterator[Hooks | None]:
-        """The hooks that the history holds, run inside the root; None where it holds none."""
-        texts = texts_of(self._source, self._desired, self._desired.hooks)
-        if not texts:
-            yield None
-            return
-        files = {b"/".join(path.split(b"/")[-2:]): data for path, data in texts.items()}
-        environment = {"PACHA_REHEARSAL": "1"} if self._rehearsal else {}
-        with self._host.system.staged(files, self._host.config.hook_timeout_ns, environment) as hooks:
-            yield hooks
-
-    def _hooks_to_run(self) -> tuple[bytes, ...]:
-        """Those of the history whose phase is not done, at moments that come."""
-        done = self._progress["done"]
-        moments = [] if "hooks before" in done else [b"pre-rebuild"]
-        moments += [] if "hooks after" in done else [b"post-rebuild", *([b"check"] * self._rehearsal)]
-        return tuple(path for path in self._desired.hooks if path.split(b"/")[-2] in moments)
-
-    def _run_hooks(self, moments: Sequence[str], payload: dict[str, Any]) -> None:
-        if not self._request.wants("hooks"):
-            return
-        for moment in moments:
-            results = run_hooks(self._host, moment, payload, revision=self._desired.target.id, stop=True)
-            self._hooks += results
-            what = "the files are there" if moment == "post-rebuild" else "nothing was written"
-            if self._rehearsal:  # it is in the score
-                continue
-            must_succeed(results, what, "mend what it complains about, then run the same again: it goes on")
 
     # -- packages ----------------------------------------------------------------------------------
 
