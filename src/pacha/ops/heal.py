@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal
 
 
-UNDONE = "undone"  # a journal's state, where others had seen what the push had made
+# States of a journal:
+PUT_BACK = "back"  # of a rollback whose files are as before, which is not in the history yet
+UNDONE = "undone"  # where others had seen what the push had made
 TOO_LATE = "nobody confirmed it in time"
 
 
@@ -116,7 +118,7 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bo
 def start_timer(host: Host, journal: Journal) -> None:
     """See to it that a journal with a deadline is undone then, whatever becomes of this process."""
     if journal.deadline_ns is not None:
-        host.detach(["confirm", "--expire", journal.id])
+        host.keep_running(f"pacha-confirm-{journal.id}", ["confirm", "--expire", journal.id])
 
 
 def is_due(host: Host, journal: Journal) -> bool:
