@@ -5,6 +5,7 @@ service or the machine; and services are restarted as a person would have it.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,19 @@ pytestmark = [
 OLD, NEW = "old\n", "new\n"
 MARGIN = 5.0
 # sshd as a process for each connection, in a group that goes with it, and not in a session of its own.
-BY_SOCKET = "systemctl disable --now ssh.service && systemctl enable --now ssh.socket"
+BY_SOCKET = "systemctl stop ssh.service; systemctl start ssh.socket"
+ALL_KILLED = """\
+mkdir -p /run/systemd/system/ssh.service.d
+printf '[Service]\\nKillMode=control-group\\n' > /run/systemd/system/ssh.service.d/a.conf
+systemctl daemon-reload
+systemctl restart ssh
+"""
+AS_IT_WAS = """\
+rm -rf /run/systemd/system/ssh.service.d
+systemctl daemon-reload
+systemctl stop ssh.socket
+systemctl start ssh.service
+"""
 
 
 @dataclass
@@ -55,31 +68,56 @@ class Scene:
     def shows(self, unit: str, name: str) -> str:
         return self.sh(f"systemctl show --value -p {name} {unit}").strip()
 
-    def waits(self) -> list[str]:
-        """The ids of what waits to be confirmed."""
-        path = self.web1.root / "var/lib/pacha/journal"
-        return [entry.name for entry in path.iterdir()] if path.exists() else []
+    def waits(self) -> list[Path]:
+        """Where the journals are of what is done, and waits to be confirmed."""
+        found = (self.web1.root / "var/lib/pacha/journal").glob("*/state")
+        said = {path.parent: json.loads(path.read_text()) for path in found}
+        return [path for path, state in said.items() if state.get("deadline_ns") is not None]
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    place = tmp_path_factory.mktemp("booted")
+    with network(place) as net:
+        web1 = net.add("web1", Booted)
+        scene = Scene(place, net, web1)
+        done = net.push(scene.deploy({"files/etc/motd": OLD}), "web1", "--bootstrap")
+        assert done.code == 0, done
+        yield scene
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with network(tmp_path) as net:
-        web1 = net.add("web1", Booted)
-        first = deploy(tmp_path / "d" / "site", {"files/etc/motd": OLD})
-        assert net.push(first, "web1", "--bootstrap").code == 0
-        yield Scene(tmp_path, net, web1)
+def scene(machine: Scene) -> Scene:
+    """The machine, running, with nothing under way and everything in the history."""
+    done = machine.net.push(machine.deploy({"files/etc/motd": OLD}), "web1", "--force")
+    assert done.code == 0, done
+    machine.sh("pacha status")
+    assert not list((machine.web1.root / "var/lib/pacha/journal").iterdir())
+    assert machine.motd.read_text() == OLD
+    return machine
 
 
 # -- the timer ---------------------------------------------------------------------------------------------------
 
 
-def begin(scene: Scene, seconds: float) -> None:
-    """Push what is live by now, and leave before it is confirmed."""
-    slow = {"files/etc/motd": NEW, "hooks/post-push/1": "#!/bin/sh\nsleep 1\n"}
+def begin(scene: Scene, files: dict[str, str], seconds: float) -> None:
+    """Push what is live then, and has come to an end, and leave before it is confirmed."""
+    slow = {"hooks/post-push/1": "#!/bin/sh\nsleep 1\n", **files}
     process = scene.net.begin_push(scene.deploy(slow), "web1", "--confirm", f"{seconds:g}s")
-    until(lambda: scene.motd.read_text() == NEW)
+    live = scene.web1.root / next(name for name in files if name.startswith("files/"))[6:]
+    until(lambda: live.exists() and live.read_text() != OLD)
     process.kill()
     process.wait()
+    until(scene.waits)
+
+
+def await_old(scene: Scene, seconds: float) -> None:
+    """It is as it was, not before these seconds and not much later."""
+    began = time.monotonic()
+    until(lambda: scene.motd.read_text() == OLD, seconds + 20)
+    took = time.monotonic() - began
+    assert seconds - 1 < took < seconds + MARGIN
+    until(lambda: not scene.waits(), MARGIN)
 
 
 def test_the_timer_is_a_unit_of_its_own_and_goes_when_it_is_confirmed(scene: Scene) -> None:
@@ -95,95 +133,85 @@ def test_the_timer_is_a_unit_of_its_own_and_goes_when_it_is_confirmed(scene: Sce
 
 @pytest.mark.parametrize("by_socket", [True, False], ids=["socket", "service"])
 def test_it_outlives_whatever_it_was_pushed_by(scene: Scene, by_socket: bool) -> None:
-    """Each connection's group of processes is killed at its end, or all of sshd's."""
-    scene.sh("printf 'UsePAM no\\n' > /etc/ssh/sshd_config.d/a.conf")
-    kill = "mkdir -p /etc/systemd/system/ssh.service.d && printf '[Service]\\nKillMode=control-group\\n' "
-    kill += "> /etc/systemd/system/ssh.service.d/a.conf && systemctl daemon-reload && systemctl restart ssh"
-    scene.sh(BY_SOCKET if by_socket else kill)
-    began = time.monotonic()
-    begin(scene, 4)
-    if not by_socket:
-        scene.sh("systemctl stop ssh")
-    until(lambda: scene.motd.read_text() == OLD, 20)
-    assert time.monotonic() - began < 4 + 1 + MARGIN
-    until(lambda: not scene.waits() or "undone" in scene.sh("cat /var/lib/pacha/journal/*/state"), MARGIN)
+    """The processes of a connection are killed at its end, or all of sshd's."""
+    scene.sh(f"echo UsePAM no > /etc/ssh/sshd_config.d/a.conf; {BY_SOCKET if by_socket else ALL_KILLED}")
+    begin(scene, {"files/etc/motd": NEW}, 4)
+    scene.sh("systemctl stop 'ssh@*.service'" if by_socket else "systemctl stop ssh.service")
+    await_old(scene, 4)
+    scene.sh(f"rm /etc/ssh/sshd_config.d/a.conf; {AS_IT_WAS}")
 
 
 def test_a_timer_that_is_killed_is_started_again(scene: Scene) -> None:
-    began = time.monotonic()
-    begin(scene, 5)
+    begin(scene, {"files/etc/motd": NEW}, 4)
     scene.sh("systemctl kill --signal=KILL 'pacha-confirm-*.service'")
-    until(lambda: scene.motd.read_text() == OLD, 20)
-    assert time.monotonic() - began < 5 + 1 + MARGIN
+    await_old(scene, 4)
 
 
 # -- a restart of the machine ------------------------------------------------------------------------------------
 
-SSHD = {"files/etc/ssh/sshd_config.d/port.conf": "Port 2222\n", "pacha.toml": 'restart = ["ssh"]\n'}
+PORT = "etc/ssh/sshd_config.d/port.conf"
+SSHD = {f"files/{PORT}": "Port 2222\n"}
 
 
-def cut(scene: Scene, files: dict[str, str], live: str, seconds: float, pause: float) -> float:
+def cut(scene: Scene, files: dict[str, str], seconds: float, pause: float) -> float:
     """Push it, cut the power, switch it on again after a pause; after how long the machine was as before."""
     save_twin(scene.web1.root / "etc", scene.place / "twin")
-    process = scene.net.begin_push(scene.deploy(files), "web1", "--confirm", f"{seconds:g}s")
-    until((scene.web1.root / live).exists)
+    live = scene.web1.root / next(name for name in files if name.startswith("files/"))[6:]
+    begin(scene, files, seconds)
     scene.web1.stop()
     began = time.monotonic()
     time.sleep(pause)
+    assert live.exists()
     scene.web1.start()
-    until(lambda: not (scene.web1.root / live).exists(), seconds + pause + 20)
-    took = time.monotonic() - began
-    assert not [
-        line for line in compare(scene.place / "twin", scene.web1.root / "etc") if "machine-id" not in line
-    ]
-    process.kill()
-    process.wait()
     scene.net.wire(scene.web1)
+    until(lambda: not live.exists(), seconds + pause + 20)
+    took = time.monotonic() - began
+    assert compare(scene.place / "twin", scene.web1.root / "etc") == []
+    shutil.rmtree(scene.place / "twin")
     return took
 
 
 def test_a_restart_before_anybody_confirmed(scene: Scene) -> None:
     """Nothing of Pacha is run by anybody, and no agent."""
-    live = "etc/ssh/sshd_config.d/port.conf"
-    assert cut(scene, SSHD, live, 5, 0) < 5 + MARGIN
-    until(lambda: "Port 2222" not in scene.sh("sshd -T; ss -ltn") and ":22 " in scene.sh("ss -ltn"), MARGIN)
+    took = cut(scene, {**SSHD, "files/etc/motd": OLD, "pacha.toml": 'restart = ["ssh"]\n'}, 5, 0)
+    assert 4 < took < 5 + MARGIN
+    until(lambda: ":22 " in scene.sh("ss -ltn"), MARGIN)
     good = scene.deploy({"files/etc/motd": NEW})
     done = scene.net.push(good, "web1", "--confirm", "20s")
     assert done.code == 0, done
 
 
 def test_a_restart_after_its_time(scene: Scene) -> None:
-    """Put back before anything else starts: sshd has never seen the other port."""
-    live = "etc/ssh/sshd_config.d/port.conf"
-    assert cut(scene, SSHD, live, 3, 4) < 4 + MARGIN
+    """Put back before anything else starts: sshd never sees the other port."""
+    scene.sh("sed -i '/^ExecStartPre/a ExecStartPre=/bin/sh -c \"sshd -T | grep ^port >> /root/ports\"' "
+             "/lib/systemd/system/ssh.service")  # fmt: skip
+    assert cut(scene, {**SSHD, "files/etc/motd": OLD}, 3, 4) < 4 + MARGIN
     until(lambda: ":22 " in scene.sh("ss -ltn"), MARGIN)
-    assert "2222" not in scene.sh("journalctl -b -u ssh")
+    assert set((scene.web1.root / "root/ports").read_text().split("\n")) == {"port 22", ""}
     assert scene.sh("systemctl is-system-running --wait").strip() == "running"
 
 
 def test_a_restart_amidst_a_push(scene: Scene) -> None:
     """It had not come to an end, and so is undone, with or without --confirm."""
-    slow = {"files/etc/cut": NEW, "hooks/post-push/1": "#!/bin/sh\nsleep 30\n"}
+    slow = {"files/etc/motd": NEW, "hooks/post-push/1": "#!/bin/sh\nsleep 30\n"}
     process = scene.net.begin_push(scene.deploy(slow), "web1")
-    until((scene.web1.root / "etc/cut").exists)
-    scene.web1.stop()
-    scene.web1.start()
-    until(lambda: not (scene.web1.root / "etc/cut").exists(), MARGIN)
+    until(lambda: scene.motd.read_text() == NEW)
+    scene.net.reboot(scene.web1)
+    until(lambda: scene.motd.read_text() == OLD, MARGIN)
     process.kill()
     process.wait()
 
 
-def test_a_clock_that_has_stopped_makes_it_no_longer(scene: Scene) -> None:
-    begin(scene, 4)
-    time.sleep(1.5)
+def test_a_clock_that_was_set_back_makes_it_no_longer(scene: Scene) -> None:
+    begin(scene, {"files/etc/motd": NEW}, 4)
     scene.web1.stop()
-    # The clock of these machines is everybody's: what is set back instead is the date that was written down.
-    state = next((scene.web1.root / "var/lib/pacha/journal").iterdir()) / "state"
+    # The clock of these machines is everybody's: the date that was written down is set forward instead.
+    state = scene.waits()[0] / "state"
     said = json.loads(state.read_text())
-    said["deadline_ns"] += 3600 * 10**9
-    state.write_text(json.dumps(said))
+    state.write_text(json.dumps({**said, "deadline_ns": said["deadline_ns"] + 3600 * 10**9}))
     scene.web1.start()
-    until(lambda: scene.motd.read_text() == OLD, 4 + MARGIN)
+    scene.net.wire(scene.web1)
+    await_old(scene, 4)
 
 
 def test_a_rollback_that_nobody_confirmed_before_a_restart(scene: Scene) -> None:
@@ -197,8 +225,9 @@ def test_a_rollback_that_nobody_confirmed_before_a_restart(scene: Scene) -> None
     scene.web1.stop()
     time.sleep(3.5)
     scene.web1.start()
+    scene.net.wire(scene.web1)
     until(lambda: scene.motd.read_text() == NEW, MARGIN)
-    until(lambda: not scene.waits(), 20)
+    until(lambda: not list((scene.web1.root / "var/lib/pacha/journal").iterdir()), 20)
     messages = [each["message"] for each in json.loads(scene.sh("pacha log -n 2 --json"))["revisions"]]
     assert messages[0].startswith("undone: rollback"), messages
     assert messages[1].startswith("rollback to"), messages
@@ -206,9 +235,8 @@ def test_a_rollback_that_nobody_confirmed_before_a_restart(scene: Scene) -> None
 
 def test_where_nothing_waits_nothing_is_started(scene: Scene) -> None:
     scene.sh("pacha watch /etc/motd")  # what was pushed is in the history now
-    until(lambda: not scene.waits())
-    scene.web1.stop()
-    scene.web1.start()
+    assert not list((scene.web1.root / "var/lib/pacha/journal").iterdir())
+    scene.net.reboot(scene.web1)
     until(lambda: scene.web1.run("systemctl", "is-system-running", "--wait").stdout.strip() == "running")
     assert scene.shows("pacha-confirm", "ConditionResult") == "no"
     assert scene.shows("pacha-confirm", "ExecMainPID") == "0"
