@@ -11,14 +11,18 @@ cannot change.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.push.machine import HELD, PATIENCE, Machine
+from tests.push.fleet import deploy
+from tests.push.machine import HELD, PATIENCE, Machine, Network
 from tests.rebuild import debian
 
+OLD = "old\n"  # what is deployed first, as /etc/motd
 # The hierarchy is mounted for as long as it takes, and for nobody else.
 _ENTER = """\
 set -e
@@ -99,3 +103,55 @@ class Booted(Machine):
         while (done := subprocess.run(words, capture_output=True, text=True)).returncode:
             assert time.monotonic() < deadline, done.stderr
             time.sleep(0.05)
+
+
+@dataclass
+class Scene:
+    """A machine, and what is pushed to it."""
+
+    place: Path
+    net: Network
+    web1: Booted
+
+    @classmethod
+    def on(cls, net: Network, place: Path) -> Scene:
+        """A new machine, with Pacha and what is deployed first."""
+        made = cls(place, net, net.add("web1", Booted))
+        done = net.push(made.deploy({}), "web1", "--bootstrap")
+        assert done.code == 0, done
+        return made
+
+    def clear(self) -> None:
+        """Have it run with nothing under way, everything in the history, and nothing deployed but one file."""
+        done = self.net.push(self.deploy({}), "web1", "--force")
+        assert done.code == 0, done
+        self.sh("pacha status")
+        assert not self.journals()
+        assert self.motd.read_text() == OLD
+
+    @property
+    def motd(self) -> Path:
+        return self.web1.root / "etc/motd"
+
+    def deploy(self, files: dict[str, str]) -> Path:
+        """A new state of the one deployment that there is."""
+        number = len(list(self.place.glob("d*")))
+        return deploy(self.place / f"d{number}" / "site", {"files/etc/motd": OLD, **files})
+
+    def sh(self, script: str) -> str:
+        """Run as from its console; what it says."""
+        done = self.web1.run("sh", "-c", script)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def shows(self, unit: str, name: str) -> str:
+        return self.sh(f"systemctl show --value -p {name} {unit}").strip()
+
+    def journals(self) -> list[Path]:
+        return list((self.web1.root / "var/lib/pacha/journal").iterdir())
+
+    def waits(self) -> list[Path]:
+        """Where the journals are of what is done, and waits to be confirmed."""
+        found = (self.web1.root / "var/lib/pacha/journal").glob("*/state")
+        said = {path.parent: json.loads(path.read_text()) for path in found}
+        return [path for path, state in said.items() if state.get("deadline_ns") is not None]

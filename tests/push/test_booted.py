@@ -8,92 +8,53 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.agents import until
 from tests.oracle import compare, save_twin
-from tests.push.booted import Booted, why_not
-from tests.push.fleet import deploy
-from tests.push.machine import Network, network
+from tests.push.booted import OLD, Scene, why_not
+from tests.push.machine import network
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("debian"),
 ]
-OLD, NEW = "old\n", "new\n"
+NEW = "new\n"
 MARGIN = 5.0
 # sshd as a process for each connection, in a group that goes with it, and not in a session of its own.
-BY_SOCKET = "systemctl stop ssh.service; systemctl start ssh.socket"
+BY_SOCKET = """\
+printf '[Socket]\\nListenStream=22\\nAccept=yes\\n' > /run/systemd/system/each.socket
+printf '[Service]\\nExecStart=-/usr/sbin/sshd -i\\nStandardInput=socket\\nTimeoutStopSec=1\\n' > /run/systemd/system/each@.service
+systemctl stop ssh.service
+systemctl start each.socket
+mkdir -p /run/sshd
+"""
 ALL_KILLED = """\
 mkdir -p /run/systemd/system/ssh.service.d
-printf '[Service]\\nKillMode=control-group\\n' > /run/systemd/system/ssh.service.d/a.conf
+printf '[Service]\\nKillMode=control-group\\nTimeoutStopSec=1\\n' > /run/systemd/system/ssh.service.d/a.conf
 systemctl daemon-reload
 systemctl restart ssh
 """
 AS_IT_WAS = """\
 rm -rf /run/systemd/system/ssh.service.d
 systemctl daemon-reload
-systemctl stop ssh.socket
+systemctl stop each.socket
 systemctl start ssh.service
 """
-
-
-@dataclass
-class Scene:
-    """A machine, and what is pushed to it."""
-
-    place: Path
-    net: Network
-    web1: Booted
-
-    @property
-    def motd(self) -> Path:
-        return self.web1.root / "etc/motd"
-
-    def deploy(self, files: dict[str, str]) -> Path:
-        """A new state of the one deployment that there is."""
-        number = len(list(self.place.glob("d*")))
-        return deploy(self.place / f"d{number}" / "site", files)
-
-    def sh(self, script: str) -> str:
-        """Run as from its console; what it says."""
-        done = self.web1.run("sh", "-c", script)
-        assert done.returncode == 0, done
-        return done.stdout
-
-    def shows(self, unit: str, name: str) -> str:
-        return self.sh(f"systemctl show --value -p {name} {unit}").strip()
-
-    def waits(self) -> list[Path]:
-        """Where the journals are of what is done, and waits to be confirmed."""
-        found = (self.web1.root / "var/lib/pacha/journal").glob("*/state")
-        said = {path.parent: json.loads(path.read_text()) for path in found}
-        return [path for path, state in said.items() if state.get("deadline_ns") is not None]
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     place = tmp_path_factory.mktemp("booted")
     with network(place) as net:
-        web1 = net.add("web1", Booted)
-        scene = Scene(place, net, web1)
-        done = net.push(scene.deploy({"files/etc/motd": OLD}), "web1", "--bootstrap")
-        assert done.code == 0, done
-        yield scene
+        yield Scene.on(net, place)
 
 
 @pytest.fixture
 def scene(machine: Scene) -> Scene:
-    """The machine, running, with nothing under way and everything in the history."""
-    done = machine.net.push(machine.deploy({"files/etc/motd": OLD}), "web1", "--force")
-    assert done.code == 0, done
-    machine.sh("pacha status")
-    assert not list((machine.web1.root / "var/lib/pacha/journal").iterdir())
-    assert machine.motd.read_text() == OLD
+    machine.clear()
     return machine
 
 
@@ -135,8 +96,11 @@ def test_the_timer_is_a_unit_of_its_own_and_goes_when_it_is_confirmed(scene: Sce
 def test_it_outlives_whatever_it_was_pushed_by(scene: Scene, by_socket: bool) -> None:
     """The processes of a connection are killed at its end, or all of sshd's."""
     scene.sh(f"echo UsePAM no > /etc/ssh/sshd_config.d/a.conf; {BY_SOCKET if by_socket else ALL_KILLED}")
+    scene.sh(
+        "loginctl terminate-user root"
+    )  # with the connection that is kept, and the receiver that is ready
     begin(scene, {"files/etc/motd": NEW}, 4)
-    scene.sh("systemctl stop 'ssh@*.service'" if by_socket else "systemctl stop ssh.service")
+    scene.sh("systemctl stop 'each@*.service'" if by_socket else "systemctl stop ssh.service")
     await_old(scene, 4)
     scene.sh(f"rm /etc/ssh/sshd_config.d/a.conf; {AS_IT_WAS}")
 
@@ -173,7 +137,7 @@ def cut(scene: Scene, files: dict[str, str], seconds: float, pause: float) -> fl
 
 def test_a_restart_before_anybody_confirmed(scene: Scene) -> None:
     """Nothing of Pacha is run by anybody, and no agent."""
-    took = cut(scene, {**SSHD, "files/etc/motd": OLD, "pacha.toml": 'restart = ["ssh"]\n'}, 5, 0)
+    took = cut(scene, {**SSHD, "pacha.toml": 'restart = ["ssh"]\n'}, 5, 0)
     assert 4 < took < 5 + MARGIN
     until(lambda: ":22 " in scene.sh("ss -ltn"), MARGIN)
     good = scene.deploy({"files/etc/motd": NEW})
@@ -189,6 +153,19 @@ def test_a_restart_after_its_time(scene: Scene) -> None:
     until(lambda: ":22 " in scene.sh("ss -ltn"), MARGIN)
     assert set((scene.web1.root / "root/ports").read_text().split("\n")) == {"port 22", ""}
     assert scene.sh("systemctl is-system-running --wait").strip() == "running"
+
+
+def test_a_restart_that_is_asked_for_does_not_wait(scene: Scene) -> None:
+    """The wait goes on afterwards, and not for longer."""
+    begin(scene, {"files/etc/motd": NEW}, 6)
+    began = time.monotonic()
+    scene.sh("systemctl poweroff --no-wall")
+    until(lambda: scene.web1.process.poll() is not None, 20)
+    assert time.monotonic() - began < MARGIN
+    assert scene.motd.read_text() == NEW
+    scene.net.reboot(scene.web1)
+    until(lambda: scene.motd.read_text() == OLD, 6 + MARGIN)
+    assert time.monotonic() - began < 6 + MARGIN
 
 
 def test_a_restart_amidst_a_push(scene: Scene) -> None:
@@ -227,15 +204,29 @@ def test_a_rollback_that_nobody_confirmed_before_a_restart(scene: Scene) -> None
     scene.web1.start()
     scene.net.wire(scene.web1)
     until(lambda: scene.motd.read_text() == NEW, MARGIN)
-    until(lambda: not list((scene.web1.root / "var/lib/pacha/journal").iterdir()), 20)
+    until(lambda: not scene.journals(), 20)
     messages = [each["message"] for each in json.loads(scene.sh("pacha log -n 2 --json"))["revisions"]]
     assert messages[0].startswith("undone: rollback"), messages
     assert messages[1].startswith("rollback to"), messages
 
 
+def test_doctor_tells_whether_a_restart_is_seen_to(scene: Scene) -> None:
+    def told() -> tuple[str, str]:
+        checks = json.loads(scene.web1.run("pacha", "doctor", "--json").stdout)["checks"]
+        return next((check["state"], check["words"]) for check in checks if check["name"] == "restart")
+
+    assert told()[0] == "ok"
+    scene.sh("systemctl mask pacha-confirm")
+    assert "masked" in told()[1]
+    link = "/usr/local/lib/systemd/system/sysinit.target.wants/pacha-confirm.service"
+    scene.sh(f"systemctl unmask pacha-confirm; mv {link} /root")
+    assert "there is no" in told()[1]
+    scene.sh(f"mv /root/pacha-confirm.service {link}")
+
+
 def test_where_nothing_waits_nothing_is_started(scene: Scene) -> None:
     scene.sh("pacha watch /etc/motd")  # what was pushed is in the history now
-    assert not list((scene.web1.root / "var/lib/pacha/journal").iterdir())
+    assert not scene.journals()
     scene.net.reboot(scene.web1)
     until(lambda: scene.web1.run("systemctl", "is-system-running", "--wait").stdout.strip() == "running")
     assert scene.shows("pacha-confirm", "ConditionResult") == "no"

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pacha.adapters.units import has_systemd, path_of
 
 _PATIENCE_NS = 5_000_000_000
-# While the machine is still starting, too, but not while it stops. Killed for want of memory it starts again.
+# It starts while the machine still does. It keeps it from stopping for no long: the wait goes on afterwards.
+# Killed for want of memory it is started again.
 _PROPERTIES = (
     "Type=exec",
     "DefaultDependencies=no",
@@ -22,6 +23,7 @@ _PROPERTIES = (
     "IgnoreOnIsolate=yes",
     "Restart=on-failure",
     "RestartSec=1",
+    "TimeoutStopSec=10",
     "UMask=0077",
 )
 _HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pacha.core.errors import Busy, NotFound, PachaError, Undone
+from pacha.core.errors import Busy, Interrupted, NotFound, PachaError, Undone
 from pacha.ops.heal import (
     PUT_BACK,
     TOO_LATE,
@@ -165,6 +165,8 @@ def _settled(host: Host, identity: str, is_late: bool) -> bool:
                 heal(host)
     except Busy:
         return True
+    except Interrupted:  # whoever ends this is not to wait: the machine stops
+        raise
     except (PachaError, OSError):  # it is all that is left to undo it: again, and again
         return False
     return True
