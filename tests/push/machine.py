@@ -10,18 +10,23 @@ virtual devices. Nothing of it exists outside, and all ends with the processes t
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+from tests.agents import until
 from tests.command import Pacha, Result
 from tests.rebuild import debian
 from tests.sshd import client_settings, make_key
 
 PATIENCE = 30.0
 _PUSHER, _MACHINE = "10.77.{number}.1", "10.77.{number}.2"
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+HELD = ("--fork", "--kill-child=KILL")
 _BOOT = """\
 root=$1
 mount --make-rprivate /
@@ -42,31 +47,38 @@ while :; do sleep 1000; done
 class Machine:
     """One of them, running."""
 
+    namespaces = ("--net", "--mount", "--uts", "--pid")
+
     def __init__(self, place: Path, name: str, number: int) -> None:
         self.name = name
         self.number = number
         self.address = _MACHINE.format(number=number)
-        self.root = debian.copy(debian.machine(), place / name)
-        (self.root / "etc/default/ssh").write_text('SSHD_OPTS="-o UsePAM=no -o UseDNS=no"\n')
+        self.root = self.make_root(place / name)
         self.log = open(place / f"{name}.log", "ab")  # noqa: SIM115 - closed with it
         self.process = self._start()
 
+    def make_root(self, to: Path) -> Path:
+        """What it consists of."""
+        root = debian.copy(debian.machine(), to)
+        (root / "etc/default/ssh").write_text('SSHD_OPTS="-o UsePAM=no -o UseDNS=no"\n')
+        return root
+
+    def booting(self) -> list[str]:
+        """The words that start it: a process that holds its namespaces, and whose only child is its first."""
+        return ["unshare", *self.namespaces, *HELD, "sh", "-c", _BOOT, "sh", str(self.root)]
+
     def _start(self) -> subprocess.Popen[bytes]:
-        namespaces = ("--net", "--mount", "--uts", "--pid", "--fork", "--kill-child=KILL")
-        return subprocess.Popen(
-            ["unshare", *namespaces, "sh", "-c", _BOOT, "sh", str(self.root)],
-            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-        )  # fmt: skip
+        process = subprocess.Popen(
+            self.booting(), env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+        )
+        until(lambda: _has_own_network(process))
+        return process
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command on it, as from its console."""
         pid = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
-        inside = ["nsenter", "--target", pid, "--net", "--mount", "--uts", "--pid", "--root", "--wd=/"]
-        return subprocess.run(
-            [*inside, *words], env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        inside = ["nsenter", "--target", pid, *self.namespaces, "--root", "--wd=/"]
+        return subprocess.run([*inside, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
     def start(self) -> None:
         """Switch it on again, once it was stopped."""
@@ -76,6 +88,15 @@ class Machine:
         """Cut its power."""
         self.process.kill()
         self.process.wait()
+
+
+def _has_own_network(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has left ours; AssertionError where it has ended."""
+    assert process.poll() is None, "it did not start: see its log"
+    return os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+_Kind = TypeVar("_Kind", bound=Machine)
 
 
 class Network:
@@ -94,13 +115,17 @@ class Network:
 
     def machine(self, name: str) -> Machine:
         """One more, which lets the pusher in."""
+        return self.add(name, Machine)
+
+    def add(self, name: str, kind: type[_Kind]) -> _Kind:
+        """The same, of another kind."""
         number = len(self._machines) + 1
-        made = Machine(self._place, name, number)
+        made = kind(self._place, name, number)
         self._machines.append(made)
         keys = made.root / "root/.ssh/authorized_keys"
         keys.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write_bytes(self._key.with_suffix(".pub").read_bytes())
-        self._wire(made)
+        self.wire(made)
         settings = client_settings(
             name, HostName=made.address, User="root", IdentityFile=self._key, ConnectTimeout=10,
             UserKnownHostsFile=self._place / "known_hosts", StrictHostKeyChecking="accept-new",
@@ -114,7 +139,7 @@ class Network:
         """Cut its power, and switch it on again."""
         machine.stop()
         machine.start()
-        self._wire(machine)
+        self.wire(machine)
 
     def push(self, *words: str | Path) -> Result:
         """Push, asking nothing."""
@@ -140,7 +165,7 @@ class Network:
     def _here(self) -> tuple[str, ...]:
         return "nsenter", "--target", str(self._holder.pid), "--net"
 
-    def _wire(self, machine: Machine) -> None:
+    def wire(self, machine: Machine) -> None:
         number = machine.number
         device, ours, pid = f"m{number}", _PUSHER.format(number=number), str(machine.process.pid)
         here, there = self._here(), ("nsenter", "--target", pid, "--net")

@@ -18,7 +18,8 @@ from tests import needs
 
 PACKAGES = ("nginx-light", "openssh-server", "cron", "sudo")
 SERVED_BY = ("openssh-server", "python3", "init-system-helpers", "iproute2")
-_BASE, _HOST, _MACHINE = "debian-base-2", "debian-host-2", "debian-machine-1"
+BOOTED_BY = ("systemd-sysv", "dbus", "libpam-systemd")
+_BASE, _HOST, _MACHINE, _BOOTABLE = "debian-base-2", "debian-host-2", "debian-machine-1", "debian-bootable-1"
 _TIME_LIMIT = 900
 _ENTER = """
 set -e
@@ -99,6 +100,11 @@ def machine() -> Path:
     not to be changed.
     """
     return _with(_MACHINE, ("--no-install-recommends", *SERVED_BY), ("--download-only", "nginx-light"))
+
+
+def bootable() -> Path:
+    """The same with systemd, and without the archives; it is not to be changed."""
+    return _with(_BOOTABLE, ("--no-install-recommends", *SERVED_BY, *BOOTED_BY))
 
 
 def _with(name: str, *installations: tuple[str, ...]) -> Path:

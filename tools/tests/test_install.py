@@ -42,9 +42,11 @@ def outside_the_environment(prefix):
 def test_it_installs_command_units_pages_and_completions(prefix):
     assert outside_the_environment(prefix) == [
         "bin/pacha",
+        "lib/systemd/system/pacha-confirm.service",
         "lib/systemd/system/pacha-once.service",
         "lib/systemd/system/pacha-once.timer",
         "lib/systemd/system/pacha.service",
+        "lib/systemd/system/sysinit.target.wants/pacha-confirm.service",
         "share/bash-completion/completions/pacha",
         "share/fish/vendor_completions.d/pacha.fish",
         "share/man/man1/pacha-host.1",
@@ -58,7 +60,7 @@ def test_it_installs_command_units_pages_and_completions(prefix):
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_systemd_understands_the_units(prefix):
-    units = sorted((prefix / "lib/systemd/system").iterdir())
+    units = sorted((prefix / "lib/systemd/system").glob("pacha*"))
     command = ["systemd-analyze", "verify", "--man=no", *units]
     verified = subprocess.run(command, capture_output=True, text=True, check=False)
     faults = [line for line in (verified.stdout + verified.stderr).splitlines() if "pacha" in line]
@@ -75,6 +77,12 @@ def test_the_agent_is_confined_as_far_as_its_work_allows(prefix):
     if "unrecognized option" in judged.stderr:
         pytest.skip("this systemd cannot judge a file")
     assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_what_undoes_after_a_restart_needs_no_enabling(prefix):
+    wanted = prefix / "lib/systemd/system/sysinit.target.wants/pacha-confirm.service"
+    assert wanted.read_text() == (prefix / "lib/systemd/system/pacha-confirm.service").read_text()
+    assert not os.path.isabs(os.readlink(wanted))
 
 
 def test_the_agent_sees_the_file_systems_of_the_host(prefix):

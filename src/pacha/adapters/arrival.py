@@ -2,8 +2,8 @@
 
 It is run by the machine's own Python, before there is anything of Pacha, so it imports the standard library
 alone. On standard input comes, behind this text, a zip archive of what belongs into site-packages. It makes
-an environment in PREFIX/lib/pacha, and PREFIX/bin/pacha; what is there is replaced as a whole. The last line
-that it prints is one JSON object.
+an environment in PREFIX/lib/pacha, and PREFIX/bin/pacha; what is there is replaced as a whole. Where there is
+systemd, it gets a unit in PREFIX/lib/systemd/system. The last line that it prints is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +17,29 @@ import subprocess
 import sys
 import zipfile
 
+SYSTEMD = "/run/systemd/system"
+NAME = "pacha-confirm.service"
+# Those of packaging/systemd/pacha-confirm.service, which says why.
+UNIT = """\
+[Unit]
+Description=Pacha: undo what nobody has confirmed, after a restart of this host
+DefaultDependencies=no
+RequiresMountsFor=/var/lib/pacha
+After=local-fs.target
+Wants=network-pre.target
+Before=sysinit.target network-pre.target shutdown.target
+Before=nftables.service iptables.service ip6tables.service netfilter-persistent.service
+Before=firewalld.service ufw.service
+Conflicts=shutdown.target
+ConditionDirectoryNotEmpty=/var/lib/pacha/journal
+
+[Service]
+Type=notify
+ExecStart={program} confirm --expire all
+TimeoutStartSec=60s
+KillMode=process
+UMask=0077
+"""
 LAUNCHER = """\
 #!{lib}/bin/python -IS
 import sys
@@ -44,13 +67,32 @@ def install(archive: bytes, prefix: str) -> str:
     if os.path.exists(lib):
         os.rename(lib, old)
     os.rename(made, lib)
-    with open(f"{program}.new", "w", encoding="utf-8") as file:
-        file.write(LAUNCHER.format(lib=lib, packages=os.path.join(lib, below)))
-        os.fchmod(file.fileno(), 0o755)
-    os.rename(f"{program}.new", program)
+    write(program, LAUNCHER.format(lib=lib, packages=os.path.join(lib, below)), 0o755)
     shutil.rmtree(old, ignore_errors=True)
+    if os.path.isdir(SYSTEMD):
+        install_unit(program, os.path.join(prefix, "lib/systemd/system"))
     told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return told.stdout.strip()
+
+
+def install_unit(program: str, units: str) -> None:
+    """Have a restart of the machine undo what is to be confirmed, as systemd finds it when it starts."""
+    wanted = os.path.join(units, "sysinit.target.wants")
+    os.makedirs(wanted, exist_ok=True)
+    write(os.path.join(units, NAME), UNIT.format(program=program), 0o644)
+    link = os.path.join(wanted, NAME)
+    if not os.path.lexists(link):
+        os.symlink(f"../{NAME}", link)
+
+
+def write(path: str, text: str, mode: int) -> None:
+    """Make a file whole, at once and on the disk."""
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{path}.new", path)
 
 
 def main() -> None:

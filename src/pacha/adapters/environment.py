@@ -1,4 +1,5 @@
-"""What Pacha itself runs on: the interpreter, the Mercurial beside it, the kernel, the hooks directory.
+"""What Pacha itself runs on: the interpreter, the Mercurial beside it, the kernel, the hooks directory, the
+unit that undoes after a restart.
 
 Called by the verb `doctor` alone. It only looks; each finding is `(name, state, words, mend)`.
 """
@@ -10,12 +11,18 @@ import os
 import stat
 import sys
 
+_UNITS = (
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 _INSTALL = "run make install again, from the checkout that it was installed from"
 
 
 def environment_checks(hooks: str, is_root: bool) -> list[tuple[str, str, str, str]]:
     """All of them."""
-    return [_python(), _mercurial(), _kernel(), *_hooks(hooks, is_root)]
+    return [_python(), _mercurial(), _kernel(), *_hooks(hooks, is_root), *(_restart() if is_root else ())]
 
 
 def _python() -> tuple[str, str, str, str]:
@@ -44,6 +51,21 @@ def _kernel() -> tuple[str, str, str, str]:
     if not kernel.has_openat2():
         return "kernel", "ok", f"{release}, without openat2: every path is walked step by step", ""
     return "kernel", "ok", f"{release}, with openat2", ""
+
+
+def _restart() -> list[tuple[str, str, str, str]]:
+    from pacha.adapters.units import has_systemd
+
+    if not has_systemd():
+        return []
+    unit = "pacha-confirm.service"
+    if os.path.realpath(f"{_UNITS[0]}/{unit}") == os.devnull:
+        words = f"{unit} is masked: what a restart cuts off is undone by the next command only"
+        return [("restart", "warning", words, f"systemctl unmask {unit}")]
+    if not any(os.path.exists(f"{folder}/sysinit.target.wants/{unit}") for folder in _UNITS):
+        words = f"there is no {unit}: what a restart cuts off is undone by the next command only"
+        return [("restart", "warning", words, _INSTALL)]
+    return [("restart", "ok", f"{unit} undoes what a restart cuts off", "")]
 
 
 def _hooks(folder: str, is_root: bool) -> list[tuple[str, str, str, str]]:

@@ -7,18 +7,25 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from pacha.cli.session import Session
-from pacha.ops.confirm import confirm, expire
+from pacha.ops.confirm import confirm, expire, expire_all
 from pacha.ui.result import print_object
+
+_ALL = "all"  # no operation has that name
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The verb's own arguments; `--expire` is for the timer that a --confirm operation starts."""
+    """The verb's own arguments; `--expire` is for the timer that a --confirm operation starts, and `--expire
+    all` for the unit that runs when the machine starts.
+    """
     parser.add_argument("id", metavar="ID", help="as the operation printed it, and pacha status lists it")
     parser.add_argument("--expire", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(session: Session, options: Namespace) -> int:
     """Settle it and print."""
+    if options.expire and options.id == _ALL:
+        expire_all(session.host, session.tell_ready)
+        return 0
     if options.expire:
         expire(session.host, options.id, time.sleep, time.monotonic)
         return 0

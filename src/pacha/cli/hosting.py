@@ -137,7 +137,7 @@ def host_of(session: Session, config: Config) -> Host:
         adapters=Adapters(session, config, locks, tree),
         new_spool=lambda: Spool(folder),
         now_ns=machine.now_ns,
-        detach=session.detach,
+        keep_running=session.keep_running,
         track=session.add_watch,
         report=session.report,
     )

@@ -190,6 +190,21 @@ class Session:
         """
         detach([*self.program, *arguments], pause)
 
+    def tell_ready(self) -> None:
+        """To systemd, where it has started this process and waits for that."""
+        from pacha.adapters.service import Notifier
+
+        Notifier().ready()
+
+    def keep_running(self, name: str, arguments: list[str]) -> None:
+        """The same, at once, and also where all is killed that the service has started, or the session, that
+        this process belongs to.
+        """
+        from pacha.adapters.unit_of_own import start
+
+        if not (self.config.root == b"/" and start(name, [*self.program, *arguments])):
+            self.detach(arguments)
+
     # -- servers, as a client ------------------------------------------------------------------------
 
     @cached_property

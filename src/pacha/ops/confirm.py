@@ -1,8 +1,9 @@
 """Confirm or undo: settle an operation that is kept only when somebody says so.
 
-Called by the verb `confirm`, by `receive` for who has pushed, by the detached timer (`confirm --expire`), and
-by `status`. Undo goes by the images in the journal, so that it works whatever has become of the store, and
-whatever else is gone: `heal` does it, too, when a deadline has passed while nothing of Pacha ran.
+Called by the verb `confirm`, by `receive` for who has pushed, by the timer (`confirm --expire ID`), by what
+runs when the machine starts (`confirm --expire all`), and by `status`. Undo goes by the images in the
+journal, so that it works whatever has become of the store, and whatever else is gone: `heal` does it, too,
+when a deadline has passed while nothing of Pacha ran.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pacha.core.errors import Busy, NotFound, PachaError, Undone
+from pacha.core.errors import Busy, Interrupted, NotFound, PachaError, Undone
 from pacha.ops.heal import (
+    CUT_OFF,
+    PUT_BACK,
     TOO_LATE,
     deployed_by,
     heal,
+    is_due,
+    is_of_rebuild,
     is_open,
     keep_record,
     remove_temporaries,
     settle_live,
+    start_timer,
     take_back,
 )
 
@@ -87,10 +93,10 @@ def _keep(host: Host, journal: Journal) -> None:
 
 
 def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
-    """What the detached timer does: undo what is interrupted, or what nobody has confirmed by its deadline.
+    """What the timer does: undo what is interrupted, or what nobody has confirmed by its deadline.
 
     It ends when that has been kept or undone. The time is measured by `clock`, which nobody sets; the date
-    counts only for who looks after a restart of the machine.
+    counts only for who looks after a restart of the machine, and cannot make it longer than was asked for.
     """
     has_begun, pause = False, _TICK
     deadline_ns, end = 0, 0.0
@@ -100,11 +106,52 @@ def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Cal
         has_begun = True
         if journal.deadline_ns != deadline_ns:
             deadline_ns = journal.deadline_ns
-            end = clock() + (deadline_ns - host.now_ns()) / 1e9
+            left = deadline_ns - host.now_ns()
+            # The clock may have been set back, or have stopped with the machine.
+            end = clock() + min(left, journal.header.get("wait_ns") or left) / 1e9
         if not journal.is_applied or clock() >= end:
             was_free = _settled(host, identity, deadline_ns, clock() >= end)
             pause = _TICK if was_free else min(2 * pause, _LONGEST_PAUSE)
         sleep(pause)
+
+
+def expire_all(host: Host, tell_ready: Callable[[], None]) -> None:
+    """What is done after a restart of the machine: put back the files of what that has interrupted, or of
+    what was to be confirmed by now; tell that what reads them may start; see to the rest.
+
+    Services are restarted and hooks run only then, as they may wait for what waits for us; each operation by
+    a process of its own, which tries again where the undoing fails.
+    """
+    left = [journal for journal, complete in host.journals.all() if complete and _was_left(journal)]
+    for journal in left:
+        if not journal.is_applied or is_due(host, journal):
+            try:
+                with host.live_lock.briefly():
+                    _put_back(host, journal)
+            except (PachaError, OSError) as problem:  # it is tried again below
+                host.report.note(f"not put back yet: {problem}")
+    tell_ready()
+    for journal in left:
+        start_timer(host, journal)
+    for journal in left:
+        if journal.deadline_ns is None:
+            with host.live_lock:
+                settle_live(host, journal)
+
+
+def _was_left(journal: Journal) -> bool:
+    """Whether it is to be seen to. An interrupted rollback stays so, unless it was to be confirmed."""
+    return is_open(journal) and bool(journal.header.get("is_whole") or journal.deadline_ns is not None)
+
+
+def _put_back(host: Host, journal: Journal) -> None:
+    if is_of_rebuild(journal):  # what was there before is in the history
+        take_back(host, journal, TOO_LATE if journal.is_applied else CUT_OFF)
+        return
+    from pacha.ops.undo import put_back
+
+    if not put_back(host, journal) and not journal.header.get("is_whole"):
+        journal.mark(PUT_BACK, journal.outcome, durably=True)
 
 
 def _settled(host: Host, identity: str, deadline_ns: int, is_late: bool) -> bool:
@@ -121,11 +168,13 @@ def _settled(host: Host, identity: str, deadline_ns: int, is_late: bool) -> bool
             is_here = journal is not None and not journal.header.get("is_whole")
             is_same = is_here and journal is not None and journal.deadline_ns == deadline_ns
             if journal is not None and is_same and (is_late or not journal.is_applied):
-                take_back(host, journal, TOO_LATE if is_late else "it was interrupted")
+                take_back(host, journal, TOO_LATE if is_late else CUT_OFF)
             else:
                 heal(host)
     except Busy:
         return True
+    except Interrupted:  # whoever ends this is not to wait: the machine stops
+        raise
     except (PachaError, OSError):  # it is all that is left to undo it: again, and again
         return False
     return True

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal
 
 
-UNDONE = "undone"  # a journal's state, where others had seen what the push had made
-TOO_LATE = "nobody confirmed it in time"
+# States of a journal:
+PUT_BACK = "back"  # of a rollback whose files are as before, which is not in the history yet
+UNDONE = "undone"  # where others had seen what the push had made
+TOO_LATE, CUT_OFF = "nobody confirmed it in time", "it was interrupted"  # why something was undone
 
 
 def heal(host: Host, *, must: bool = False) -> None:
@@ -97,7 +99,7 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bo
     if not is_open(journal):
         return is_undone(journal)
     if not journal.is_applied:
-        why = "it was interrupted"
+        why = CUT_OFF
     elif is_late or is_due(host, journal):
         why = TOO_LATE
     else:
@@ -116,7 +118,7 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bo
 def start_timer(host: Host, journal: Journal) -> None:
     """See to it that a journal with a deadline is undone then, whatever becomes of this process."""
     if journal.deadline_ns is not None:
-        host.detach(["confirm", "--expire", journal.id])
+        host.keep_running(f"pacha-confirm-{journal.id}", ["confirm", "--expire", journal.id])
 
 
 def is_due(host: Host, journal: Journal) -> bool:
@@ -229,12 +231,17 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         if remove_temporaries(host, journal):
             journal.discard()
         return
-    take_back(host, journal, TOO_LATE if journal.is_applied else "it was interrupted")
+    take_back(host, journal, TOO_LATE if journal.is_applied else CUT_OFF)
+
+
+def is_of_rebuild(journal: Journal) -> bool:
+    """Whether what was there before is a revision, and no images in the journal."""
+    return "before" in journal.header
 
 
 def take_back(host: Host, journal: Journal, why: str) -> None:
     """Under the lock: undo a rollback or a rebuild, and settle its journal."""
-    if "before" in journal.header:
+    if is_of_rebuild(journal):
         from pacha.ops.undo_rebuild import undo_rebuild
 
         undo_rebuild(host, journal, why)

@@ -133,7 +133,7 @@ class Host:
         adapters: Adapters,
         new_spool: Callable[[], Spool],
         now_ns: Callable[[], int],
-        detach: Callable[[list[str]], None],
+        keep_running: Callable[[str, list[str]], None],
         track: Callable[[list[bytes]], object],
         report: Report,
     ) -> None:
@@ -162,7 +162,8 @@ class Host:
         self._adapters = adapters
         self.new_spool = new_spool
         self.now_ns = now_ns
-        self.detach = detach
+        # Start Pacha again, under a name and with these words, whatever becomes of who has started us.
+        self.keep_running = keep_running
         self.track = track  # writes new watches into the configuration, in force from then on
         self.report = report
 

@@ -28,7 +28,7 @@ from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import prepare_for_push, refuse_while_waiting, start_timer
 from pacha.ops.moments import Ran, run_hooks
 from pacha.ops.receive_plan import Planned, plan_deployment, refusal
-from pacha.ops.services import Service, concerned, serve_again, tend
+from pacha.ops.services import Service, Tending, concerned, serve_again
 from pacha.ops.told import step_objects
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Receiving:
         self.hooks: list[Ran] = []
         self.packages: list[str] = []
         self.services: list[Service] = []
+        self._tending = Tending(host, [])
         self.preflight = "none"
         self.is_reverted = False
         self.is_applied = False  # something was changed, and is to be recorded
@@ -207,8 +208,7 @@ class Receiving:
 
     def _mark_applied(self, journal: Journal, has_kept: bool) -> None:
         hooks = [ran._asdict() for ran in self.hooks]
-        services = [[service.action, service.name] for service in self.services]
-        told = {"hooks": hooks, "services": services, "aside": has_kept}
+        told = {"hooks": hooks, "services": self._tending.begun, "aside": has_kept}
         journal.mark_applied({**told, "deadline_ns": self._deadline_ns()}, durably=True)
 
     def _header(self, journal: Journal) -> dict[str, Any]:
@@ -219,6 +219,7 @@ class Receiving:
             "target": f"{deployment.name}{revision}", "is_whole": True,
             "author": wishes.by or self._host.author, "deployed": render(self._record()).decode(),
             "ticket": wishes.ticket, "on_failure": self._parting_hooks(journal),
+            "wait_ns": wishes.confirm_ns,
         }  # fmt: skip
 
     def _parting_hooks(self, journal: Journal) -> dict[str, Blob]:
@@ -306,11 +307,13 @@ class Receiving:
         if not wanted and not self.packages:
             return
         self._enter("services")
+        self._tending = Tending(self._host, wanted)
         if journal is not None:
-            journal.mark("serving", {"services": wanted}, durably=self._parcel.wishes.confirm_ns > 0)
+            undoing = {"services": self._tending.back}
+            journal.mark("serving", undoing, durably=self._parcel.wishes.confirm_ns > 0)
         if self.packages:
             self._host.system.settle(False, self._host.report.tool_output)
-        for service in tend(self._host, wanted):
+        for service in self._tending.run():
             self.services.append(service)
             if not service.ok:
                 words = f"the service {service.name} could not be {service.action}ed; {_PUT_BACK}"
@@ -329,7 +332,7 @@ class Receiving:
         self.is_reverted = not left
         if self.is_reverted:
             self.results = []
-        serve_again(self._host, [(service.action, service.name) for service in self.services])
+        serve_again(self._host, self._tending.begun)
         if self.is_reverted:
             journal.discard()
         return left

@@ -166,7 +166,9 @@ def _do(
     record(host, scope, cause="rollback", message=f"before rollback to {target.id}", unpaced=None, seen=seen)
     journal = host.journals.new(time_name(host.now_ns()))
     deadline = None if confirm_ns is None else host.now_ns() + confirm_ns
-    header = {"id": journal.id, "verb": "rollback", "host": host.name, "target": target.id}
+    header = {
+        "id": journal.id, "verb": "rollback", "host": host.name, "target": target.id, "wait_ns": confirm_ns,
+    }  # fmt: skip
     contents = partial(stored_contents, host, stored)
     done = perform(host, journal, planned, header, contents, deadline)
     results = run_hooks(host, "post-rollback", payload, revision=target.id, stop=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pacha.ops.host import Host
 
 
+_STOP = "stop"
+
+
 class Service(NamedTuple):
     """What was done with a service."""
 
@@ -38,19 +41,43 @@ def _is_concerned(unit: Unit, changed: Sequence[bytes]) -> bool:
     return any(patterns.matches(path) for path in changed)
 
 
-def tend(host: Host, wanted: Sequence[tuple[str, str]]) -> Iterator[Service]:
-    """Restart and reload, one after the other."""
-    units, line = host.units, host.report.tool_output
-    units.reread(line)
-    for action, name in wanted:
-        yield Service(name, action, units.run(action, name, line) == 0)
+class Tending:
+    """Restart and reload services, each `(action, name)`; what undoes that."""
+
+    def __init__(self, host: Host, wanted: Sequence[tuple[str, str]]) -> None:
+        self._host = host
+        self._wanted = wanted
+        self._begun = 0
+        stopped = host.units.not_running([name for _, name in wanted])
+        # The same for each, but what did not run is stopped.
+        self.back = [(_STOP if name in stopped else action, name) for action, name in wanted]
+
+    @property
+    def begun(self) -> list[tuple[str, str]]:
+        """What undoes as much as was begun."""
+        return self.back[: self._begun]
+
+    def run(self) -> Iterator[Service]:
+        """Do it, one after the other."""
+        units, line = self._host.units, self._host.report.tool_output
+        units.reread(line)
+        units.forgive([name for _, name in self._wanted])
+        for action, name in self._wanted:
+            self._begun += 1
+            yield Service(name, action, units.run(action, name, line) == 0)
 
 
 def serve_again(host: Host, services: Sequence[Sequence[str]]) -> None:
-    """Have services that were restarted or reloaded, each `(action, name)`, take what was put back."""
+    """Have services, each `(action, name)`, take what was put back, or stop again."""
+    if not services:
+        return
     units, line = host.units, host.report.tool_output
-    if services:
-        units.reread(line)
+    stopping = [name for action, name in services if action == _STOP]
+    for name in stopping:  # while systemd still knows by which files it was started
+        if units.run(_STOP, name, line) != 0:
+            host.report.note(f"the service {name} could not be stopped again")
+    units.reread(line)
+    units.forgive([name for _, name in services])
     for action, name in services:
-        if units.run(action, name, line) != 0:
+        if name not in stopping and units.run(action, name, line) != 0:
             host.report.note(f"the service {name} could not be {action}ed again")

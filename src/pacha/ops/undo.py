@@ -114,7 +114,8 @@ def _keep_what_is_neither(host: Host, journal: Journal, live: dict[bytes, Entry]
         from pacha.ops.pushed import record_live
 
         try:
-            record_live(host, others, f"before undoing the push of {journal.header['target']}")
+            verb, target = journal.header["verb"], journal.header["target"]
+            record_live(host, others, f"before undoing the {verb} of {target}")
         except (PachaError, OSError) as problem:  # what is wrong with the history must not keep this from it
             names = ", ".join(map(shown, others))
             host.report.note(f"what was changed meanwhile is not in the history ({problem}): {names}")

@@ -44,6 +44,7 @@ def unless_confirmed(host: Host, target: str, wait_ns: int | None) -> Iterator[J
         "host": host.name,
         "target": target,
         BEFORE: host.store.tip(),
+        "wait_ns": wait_ns,
     }
     journal.arm(header, [], host.now_ns() + wait_ns)
     start_timer(host, journal)  # before anything is touched

@@ -15,7 +15,7 @@ from pacha.core.plan import Step
 from pacha.core.quantities import time_name
 from pacha.core.shown import shown as show_path
 from pacha.ops.capture import record
-from pacha.ops.heal import finish
+from pacha.ops.heal import PUT_BACK, finish
 from pacha.ops.host import Host
 from pacha.ops.ports import Journal
 from pacha.ops.restore import live_state, perform, plan
@@ -27,9 +27,10 @@ def undo_rollback(host: Host, journal: Journal, why: str) -> None:
     with host.lock:
         tip_of(host)
         scope = outermost([step.path for step in journal.steps])
-        record(
-            host, scope, cause="undo", message=f"before undoing the {journal.header['verb']}", unpaced=None
-        )
+        message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
+        is_back = journal.outcome.get("state") == PUT_BACK
+        first = message if is_back else f"before undoing the {journal.header['verb']}"
+        record(host, scope, cause="undo", message=first, unpaced=None)
         live, difference = live_state(host, scope)
         touched = {step.path for step in journal.steps}
         before = {step.path: render_entry(step.before) for step in journal.steps if step.before is not None}
@@ -52,6 +53,5 @@ def undo_rollback(host: Host, journal: Journal, why: str) -> None:
                     host.report.note(f"could not be undone: {shown}: {result.reason}")
             finish(host, again, results)
         journal.discard()
-        message = f"undone: {journal.header['verb']} to {journal.header['target']}: {why}"
         record(host, scope, cause="undo", message=message, unpaced=None)
         host.report.note(message)
