@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ class Puller:
         self.key = hub.add(name)
         self.place = hub.place / f"host_{name}"
         self.root = self.place / "root"
-        (self.root / "etc").mkdir(parents=True)
-        self.pacha = Pacha.at(self.place / "pacha")
+        (self.root / "etc" / "pacha").mkdir(parents=True)
+        # As on a real host the configuration is among what is tracked.
+        config = self.root / "etc" / "pacha" / "pacha.toml"
+        self.pacha = replace(Pacha.at(self.place / "pacha"), config=config)
         self.configure()
 
     def configure(self, more: str = "", server: str = '"hub"', ssh: str = "") -> None:

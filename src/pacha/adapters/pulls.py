@@ -15,6 +15,8 @@ from typing import Any
 
 from pacha.adapters import disk
 
+_KINDS = {"deployment": str, "server": str, "time_ns": int, "done_ns": int, "since_ns": int}
+
 
 class Pulls:
     """Those of one state folder. An object each: `{deployment, server, time_ns, done_ns, since_ns, error}`,
@@ -37,8 +39,8 @@ class Pulls:
         """Of one deployment; nothing where it was never pulled."""
         with suppress(OSError, ValueError), open(os.path.join(self._folder, name), encoding="utf-8") as file:
             found = json.load(file)
-            if isinstance(found, dict) and all(type(found.get(key)) is int for key in ("time_ns", "done_ns")):
-                return found
+            if isinstance(found, dict) and all(type(found.get(key)) is kind for key, kind in _KINDS.items()):
+                return {"error": None, **found}
         return {}
 
     def note(self, name: str, now_ns: int, server: str, error: dict[str, str] | None) -> None:

@@ -85,11 +85,11 @@ class Receiving:
         as it was.
         """
         with self._host.live_lock, ExitStack() as stack:
-            self._refuse_unsigned()
             prepare_for_push(self._host)
             self._enter("plan")
             missing = self._missing()
             self._plan()
+            self._refuse_unsigned()
             wishes = self._parcel.wishes
             is_done = not self.planned.steps and not missing and self._is_as_deployed()
             if wishes.dry_run or wishes.diff:
