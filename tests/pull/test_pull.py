@@ -10,6 +10,7 @@ import stat
 import pytest
 
 from tests.agents import until
+from tests.docs.test_json import GENERAL, documented, fields, section
 from tests.pull.places import Puller, offer
 from tests.server.hub import Hub
 from tests.steps import revisions
@@ -260,3 +261,22 @@ def test_doctor_finds_what_no_host_can_pull(own: Hub) -> None:
     (found,) = [one for one in checks if one["name"] == "deployments"]
     assert found["state"] != "ok"
     assert "broken/pacha.toml:1" in json.dumps(found)
+
+
+def test_every_field_is_documented(web1: Puller) -> None:
+    web1.configure('[push]\npull = ["base"]\nevery = "1s"\n')
+    offer(web1.hub, {"files/etc/motd": "x\n", "hooks/post-push/1": "#!/bin/sh\necho fine\n"})
+    said = [web1.pacha.ok("pull", "base", "-n"), web1.pull()]
+    offer(web1.hub, {"files/etc/motd": "y\n", "hooks/post-push/1": "#!/bin/sh\necho no\nexit 1\n"})
+    said += [web1.refused().json]
+    web1.write("/etc/motd", "by hand\n")
+    said += [web1.refused().json]
+    known = documented(GENERAL) | documented(section("pull")) | documented(section("receive"))
+    known |= documented(section("capture")) | documented(section("rollback")) | documented(section("status"))
+    assert not {name for one in said for name in fields(one)} - known
+    status = web1.pacha.ok("status")
+    assert status["pulls"][0]["error"]
+    assert not set(fields(status)) - documented(GENERAL) - documented(section("status"))
+    once = web1.pacha.run("agent", "--once", "--json").json
+    assert once["pulls"]
+    assert not set(fields(once["pulls"])) - documented(GENERAL) - documented(section("agent"))

@@ -78,17 +78,17 @@ def _silent(serving: Serving) -> list[tuple[str, str, str]]:
 
 
 def _deployments(serving: Serving) -> list[tuple[str, str, str]]:
-    from pacha.server.deliver import names, prepared
+    from pacha.server.deliver import prepared
 
-    registry, wrong, count = serving.registry, [], 0
-    for name in names(registry):
-        count += 1
+    registry, wrong = serving.registry, []
+    names = registry.deployment_names()
+    for name in names:
         try:
             prepared(registry, name)
         except PachaError as problem:
             mend = problem.hint or "no host can pull it before that is mended"
             wrong.append((WARNING, f"{registry.deployments}: {problem}", mend))
-    words = f"{count} can be pulled from {registry.deployments}"
+    words = f"{len(names)} can be pulled from {registry.deployments}"
     return wrong or [(OK, words, "")]
 
 

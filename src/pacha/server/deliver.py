@@ -8,11 +8,13 @@ try, to confirm) is the server's to say: the host takes none of it. Nothing is w
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import sys
-from collections.abc import Iterator
 
+from pacha.adapters.account import current
 from pacha.adapters.deployment import read_deployment
 from pacha.core.config_values import is_host_name
 from pacha.core.deployment import Prepared, Rendered
@@ -56,29 +58,18 @@ def prepared(registry: Registry, name: str) -> Prepared:
         raise NotFound(f"{name!a} is no name of a deployment")
     folder = os.path.join(registry.deployments, name)
     try:
-        os.stat(folder)
-        os.listdir(folder)
+        is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
     except FileNotFoundError:
         raise NotFound(f"{NO_DEPLOYMENT}{name} here", hint=f"put it there: {folder}") from None
-    except NotADirectoryError:
-        raise ConfigError(f"{name}: is no directory") from None
     except OSError as problem:
-        raise _unreadable(name, problem) from None
+        raise _unreadable(name, str(problem.strerror)) from None
+    if not is_folder:
+        raise ConfigError(f"{name}: is no directory")
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        raise _unreadable(name, os.strerror(errno.EACCES))
     return Prepared(read_deployment(folder, name))
 
 
-def names(registry: Registry) -> Iterator[str]:
-    """What lies there as deployments, in order; what has another name is none."""
-    try:
-        found = sorted(os.listdir(registry.deployments))
-    except FileNotFoundError:
-        return
-    yield from filter(is_host_name, found)
-
-
-def _unreadable(name: str, problem: OSError) -> ConfigError:
-    import pwd
-
-    account = pwd.getpwuid(os.geteuid()).pw_name
-    hint = f"let the account {account}, which serves, read all of it"
-    return ConfigError(f"{name}: cannot be read: {problem.strerror}", hint=hint)
+def _unreadable(name: str, why: str) -> ConfigError:
+    hint = f"let the account {current().name}, which serves, read all of it"
+    return ConfigError(f"{name}: cannot be read: {why}", hint=hint)

@@ -326,6 +326,13 @@ class Registry:
                 shutil.rmtree(path)
         disk.sync_folder(self.hosts)
 
+    def deployment_names(self) -> list[str]:
+        """What lies there to be pulled, sorted; what has another name than one can have is none."""
+        try:
+            return sorted(filter(is_host_name, os.listdir(self.deployments)))
+        except FileNotFoundError:
+            return []
+
     # -- paths ---------------------------------------------------------------------------------------
 
     def folder(self, name: str) -> str:
