@@ -35,6 +35,12 @@ def pulls(host: Puller) -> list[dict[str, object]]:
     return found
 
 
+def problem_told(host: Puller) -> str:
+    """What the server was told last of what is wrong on a host."""
+    seen = host.hub.registry.seen(host.name)
+    return seen.health.problem if seen and seen.health else ""
+
+
 def test_a_host_that_was_just_booted_pulls_at_once_and_then_what_is_new(web1: Puller) -> None:
     web1.configure(WANTED.format("2s"))
     offer(web1.hub)
@@ -62,6 +68,8 @@ def test_what_fails_is_told_once_and_by_status_until_it_works(web1: Puller) -> N
         assert agent.said().count("base/pacha.toml:1") == 1
         assert pulls(web1)[0]["since"] == first
         assert pulls(web1)[0]["done"] is None
+        agent.signal(signal.SIGHUP)  # with each look at everything servers hear how this host is
+        until(lambda: "pull of base: hub refuses: base/pacha.toml:1" in problem_told(web1))
         assert "base/pacha.toml:1" in web1.pacha.run("status").out
         offer(web1.hub)
         until(lambda: pulls(web1)[0]["error"] is None)

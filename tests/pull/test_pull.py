@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pty
 import stat
+import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -94,6 +97,46 @@ def test_without_a_terminal_it_asks_nobody(web1: Puller) -> None:
     assert said.code == 2
     assert "-y" in said.err
     assert not web1.has("/etc/motd")
+
+
+def answered(host: Puller, answer: str, *words: str) -> tuple[int, str]:
+    """Pull on a terminal, where a person answers: the exit code, and what the terminal showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        host.pacha.argv("pull", *words),
+        env=host.pacha.environment(), cwd=host.pacha.home, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, answer.encode())
+    shown = b""
+    with suppress(OSError):  # it is at its end
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    return process.wait(60), shown.decode()
+
+
+def test_a_person_sees_the_differences_and_is_asked(web1: Puller) -> None:
+    web1.write("/etc/motd", "as it was\n")
+    offer(web1.hub)
+    code, shown = answered(web1, "no\n", "base")
+    assert code == 1
+    assert "-as it was" in shown and "+welcome" in shown and "do it? [y/N]" in shown
+    assert web1.read("/etc/motd") == "as it was\n"
+    code, shown = answered(web1, "yes\n", "base")
+    assert code == 0
+    assert "recorded as" in shown
+    assert web1.read("/etc/motd") == "welcome\n"
+    code, shown = answered(web1, "", "base")
+    assert code == 0
+    assert "nothing to do" in shown and "do it?" not in shown
+    web1.write("/etc/motd", "by hand\n")
+    code, shown = answered(web1, "yes\n", "base")
+    assert code == 1
+    assert "--force" in shown and "-by hand" in shown and "do it?" not in shown
+    assert answered(web1, "yes\n", "base", "--force")[0] == 0
+    assert web1.read("/etc/motd") == "welcome\n"
 
 
 def test_a_host_gets_the_values_of_its_own_key_and_no_others(server: Hub) -> None:
