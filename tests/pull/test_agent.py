@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import running, until
+from tests.agent.processes import megabytes, wakeups
+from tests.agent.test_idle import ALONE
+from tests.agents import running, start, until
 from tests.pull.places import Puller, offer
 from tests.server.hub import Hub
 from tests.steps import revisions
@@ -128,7 +130,8 @@ def test_a_person_who_holds_the_lock_is_waited_for_and_that_is_no_failure(web1: 
     until(lambda: web1.has("/etc/own"))
     with running(web1.pacha) as agent:
         until(lambda: web1.has("/etc/motd"), 40)
-        assert web1.pacha.finish(person).code == 0
+        # 3: the agent has sent it at the same moment.
+        assert web1.pacha.finish(person).code in (0, 3)
         until(lambda: "pull of base: changed" in agent.said())
         assert "pull of base: another" not in agent.said()
         assert "holds the lock" not in agent.said()
@@ -145,7 +148,7 @@ def test_an_agent_that_is_ended_lets_the_pull_be_finished(web1: Puller) -> None:
         assert agent.stop() == 0
     assert (web1.place / "was-here").exists()
     assert web1.read("/etc/motd") == "x\n"
-    assert web1.pacha.ok("status")["pending"] == []
+    assert "/etc/motd" not in [one["path"] for one in web1.pacha.ok("status")["pending"]]
 
 
 def test_a_pull_that_is_killed_is_told_and_tried_again(web1: Puller) -> None:
@@ -178,20 +181,28 @@ def test_hooks_inherit_nothing_of_the_agents(web1: Puller) -> None:
         assert agent.process.poll() is None
 
 
-def test_idle_it_keeps_no_process(web1: Puller) -> None:
+def test_idle_it_keeps_no_process_little_memory_and_sleeps(web1: Puller) -> None:
     web1.configure(WANTED.format("1h"))
     offer(web1.hub)
-    with running(web1.pacha) as agent:
+    agent = start(web1.pacha, before=ALONE)
+    try:
         until(lambda: web1.has("/etc/motd"))
         until(lambda: pulls(web1))
         agent.settle()
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
         # Those that capture and send stay for half a minute.
         until(lambda: children.read_text() == "", 60)
+        time.sleep(13)  # a last look around, once nothing has happened for a while
+        assert megabytes(agent.pid) < 20
+        before = wakeups(agent.pid)
+        time.sleep(5)
+        assert wakeups(agent.pid)[0] == before[0]
+    finally:
+        agent.stop()
 
 
 def test_cron_pulls_what_is_due(web1: Puller) -> None:
-    web1.configure(WANTED.format("3s"))
+    web1.configure(WANTED.format("1h"))
     offer(web1.hub)
     first = web1.pacha.ok("agent", "--once")
     assert [one["deployment"] for one in first["pulls"]] == ["base"]
@@ -199,11 +210,13 @@ def test_cron_pulls_what_is_due(web1: Puller) -> None:
     assert revisions(web1.pacha, "/etc/motd")[0]["id"] == first["pulls"][0]["revision"]
     assert web1.pacha.ok("agent", "--once")["pulls"] == []
     offer(web1.hub, {"pacha.toml": "wrong = 1\n"})
-    time.sleep(3)
+    web1.pacha.config.write_text(web1.pacha.config.read_text().replace('"1h"', '"1s"'))
+    time.sleep(1)
     failed = web1.pacha.run("agent", "--once")
     assert failed.code == 3
     assert "base/pacha.toml:1" in failed.err
     assert web1.pacha.run("status", "--check").code == 4
     offer(web1.hub)
+    web1.pacha.config.write_text(web1.pacha.config.read_text().replace('"1s"', '"1h"'))
     assert web1.pacha.run("agent", "--once").code == 0  # at once: it has failed before
     assert web1.pacha.ok("status")["pulls"][0]["error"] is None

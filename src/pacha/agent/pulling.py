@@ -133,6 +133,8 @@ class Pulling:
         one, self._at_hand = self._at_hand, None
         if one is None:
             return
+        if one.name not in self._wanted:  # it was until a moment ago
+            self._pulls.keep_only(list(self._wanted))
         problem = answer.get("error")
         if answer.get("revision") is not None:
             self._made()
@@ -144,6 +146,8 @@ class Pulling:
         if answer["words"]:
             more = {} if answer["revision"] is None else {"revision": answer["revision"]}
             self._log.info(f"pull of {one.name}: {answer['words']}", **more)
+        for note in answer["notes"]:
+            self._log.warning(f"pull of {one.name}: {note}")
         one.problem, one.pause_ns = "", 0
         one.due_ns = now_ns + self._about(self._every_ns)
 

@@ -39,8 +39,8 @@ class Pull:
         try:
             reach = partial(delivery, session)
             self._obtained = obtain(name, session.config.servers, reach, self._spool, note)
-        except PachaError as problem:
-            _note(session, name, "", problem)
+        except (PachaError, OSError) as problem:
+            _note(session, name, "", _explained(problem))
             raise
         self.server = self._obtained.address
         self._by = f"{by}, pulled from {self.server}"[:_LONGEST_BY]
@@ -58,9 +58,7 @@ class Pull:
         began_ns, self.error = host.now_ns(), None
         try:
             work.run()
-        except PachaError as problem:
-            self.error = problem
-        except OSError as problem:
+        except (PachaError, OSError) as problem:
             self.error = _explained(problem)
         except KeyboardInterrupt:
             self.error = Interrupted()
@@ -119,8 +117,8 @@ def error_object(problem: PachaError) -> dict[str, str]:
 
 
 def unattended(options: Namespace, name: str) -> dict[str, Any]:
-    """Pull as the configuration asks, with nobody to be asked: `{words, revision, error}`, of which `words`
-    is empty where there was nothing to do. Whatever goes wrong is told.
+    """Pull as the configuration asks, with nobody to be asked: `{words, notes, revision, error}`, of which
+    `words` is empty where there was nothing to do. Whatever goes wrong is told.
     """
     session = Session(options, "pull")
     try:
@@ -129,11 +127,14 @@ def unattended(options: Namespace, name: str) -> dict[str, Any]:
         error = None if pull.error is None else error_object(pull.error)
         is_idle = error is not None or (done.state == OK and not done.listed("hooks"))
         words = "" if is_idle else in_words(done, dry_run=False)
-        return {"words": words, "revision": done.answer["revision"], "error": error}
-    except PachaError as problem:
-        return {"words": "", "revision": None, "error": error_object(problem)}
-    except OSError as problem:
-        return {"words": "", "revision": None, "error": error_object(_explained(problem))}
+        return {
+            "words": words,
+            "notes": done.lines("notes") if words else [],
+            "revision": done.answer["revision"],
+            "error": error,
+        }
+    except (PachaError, OSError) as problem:
+        return {"words": "", "notes": [], "revision": None, "error": error_object(_explained(problem))}
     finally:
         session.close()
 
@@ -145,7 +146,7 @@ def _note(session: Session, name: str, server: str, problem: PachaError | None) 
         pulls(session).note(name, session.now_ns(), server, error)
 
 
-def _explained(problem: OSError) -> PachaError:
+def _explained(problem: PachaError | OSError) -> PachaError:
     from pacha.cli.main import explained
 
-    return explained(problem)
+    return explained(problem) if isinstance(problem, OSError) else problem
