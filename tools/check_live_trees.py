@@ -41,6 +41,7 @@ OWN_FILES = {
     "adapters/mounts.py": "/proc/self/mountinfo",
     "adapters/preflight.py": "a memory disk over a folder in the state folder; descriptors of the tree",
     "adapters/priority.py": "/proc",
+    "adapters/pulls.py": "how pulls ended, in the state folder",
     "adapters/secrets.py": "the host's own key, in the state folder",
     "adapters/sessions.py": "the folder of sockets of kept connections",
     "adapters/spool.py": "contents between capture and store, in the state folder",

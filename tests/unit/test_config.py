@@ -185,6 +185,7 @@ def test_effective_names_the_line_of_each_of_several_tables() -> None:
         ('[rebuild]\npackages = ["--force"]', 2, ["rebuild.packages"]),
         ('[push]\npreflight = "maybe"', 2, ["push.preflight", '"require"']),
         ('[push]\nevery = "10ms"', 2, ["push.every", "at least one second"]),
+        ('[push]\nevery = "8d"', 2, ["push.every", "at most one week"]),
         ('[push]\npull = ["../x"]', 2, ["push.pull"]),
         ('[groups]\nweb = "web1"', 2, ["groups.web"]),
         ('[groups]\nweb = ["@db"]', 2, ["groups.web", "nest"]),

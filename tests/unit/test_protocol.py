@@ -15,6 +15,7 @@ from pacha.core.protocol import (
     check_protocols,
     listing_words,
     parse_request,
+    pulling_words,
     reading_words,
     request_words,
 )
@@ -44,6 +45,11 @@ def test_who_reads_names_a_host_and_says_what_for() -> None:
     assert parse_request(reading_words("web1"), "web1") == Request(PROTOCOL, "", "web1", "read")
 
 
+def test_a_host_pulls_a_deployment_and_says_no_host() -> None:
+    asked = parse_request(pulling_words("base"), "web1")
+    assert asked == Request(PROTOCOL, "", "", "pull", "base")
+
+
 @pytest.mark.parametrize(
     ("words", "name", "role"),
     [
@@ -53,6 +59,8 @@ def test_who_reads_names_a_host_and_says_what_for() -> None:
         (reading_words("web2"), "web1", HOST),
         (reading_words("web2", rebuild=True), "web1", HOST),
         (listing_words(), "web1", HOST),
+        (pulling_words("base"), "laptop", READER),
+        (pulling_words("base"), "laptop", ADMIN),
     ],
 )
 def test_a_role_does_no_more_than_it_may(words: str, name: str, role: str) -> None:
@@ -90,6 +98,12 @@ HOSTILE = [
     "pacha serve --protocol 1 --read web1 --machine a", "pacha serve --protocol 1 --read web1 --rebuild --rebuild",
     "pacha serve --protocol 1 --rebuild", "pacha serve --protocol 1 --list web1", "pacha serve --protocol 1 --list --read web1",
     "pacha serve --protocol 1 --role admin", "pacha serve --role admin --name x", "pacha serve --protocol 1 --read web1\n",
+    "pacha serve --protocol 1 --deployment", "pacha serve --protocol 1 --deployment ", "pacha serve --deployment base",
+    "pacha serve --protocol 1 --deployment ../base", "pacha serve --protocol 1 --deployment base/..", "pacha serve --protocol 1 --deployment .",
+    "pacha serve --protocol 1 --deployment ..", "pacha serve --protocol 1 --deployment -x", "pacha serve --protocol 1 --deployment base base",
+    "pacha serve --protocol 1 --deployment base --host web2", "pacha serve --protocol 1 --machine a --deployment base",
+    "pacha serve --protocol 1 --deployment base\n", "pacha serve --protocol 1 --deployment $(id)", "pacha serve --protocol 1 --deployment b\x00",
+    "pacha serve --protocol 1 --deployment " + "a" * 65,
 ]  # fmt: skip
 
 

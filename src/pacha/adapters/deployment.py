@@ -1,8 +1,9 @@
 """Reads the directory of a deployment: `pacha.toml`, `files/`, `templates/`, `hooks/`.
 
-Called by `push`, before the first connection. Everything is read beneath the directory, no link is followed,
-and nothing but files is opened: a deployment may come from somebody else. What is read is checked by
-`core/deployment`; here only what cannot be read, or would be too much, is refused.
+Called by `push`, before the first connection, and by a server that a host pulls from. Everything is read
+beneath the directory, no link is followed, and nothing but files is opened: a deployment may come from
+somebody else. What is read is checked by `core/deployment`; here only what cannot be read, or would be too
+much, is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+from pacha.adapters.account import current
 from pacha.adapters.files.read import kind_of
 from pacha.adapters.files.tree import ABSENT, Directory, Tree
 from pacha.core.deployment import FILES, HOOKS, PARTS, TEMPLATES, Source, Sources
@@ -28,24 +30,24 @@ from pacha.core.tracked import Vanished
 _ALIKE = 0.75  # of a directory's name and one of ours, to think that it was meant
 
 
-def read_deployment(folder: str) -> Sources:
+def read_deployment(folder: str, name: str = "") -> Sources:
     """All of it. UsageError where there is none, ConfigError where it cannot be read, or holds what no
-    deployment may.
+    deployment may. With a `name`, that is what it is called, and shown as, wherever the folder leads.
     """
     path = os.path.realpath(folder)
     if not os.path.isdir(path):
         hint = "a deployment is a directory with pacha.toml, files/, templates/ and hooks/, or some of them"
         raise UsageError(f"there is no deployment {folder}", hint=hint)
-    return _Reader(path, folder.rstrip("/") or folder).read()
+    return _Reader(path, name or folder.rstrip("/") or folder, name or os.path.basename(path)).read()
 
 
 class _Reader:
     """One deployment being read; `shown_as` is the directory as the person named it."""
 
-    def __init__(self, path: str, shown_as: str) -> None:
+    def __init__(self, path: str, shown_as: str, name: str) -> None:
         self._tree = Tree(os.fsencode(path))
         self._shown_as = shown_as
-        self._name = os.path.basename(path)
+        self._name = name
         self._ignore = Ignore(())
         self._files = 0
         self._bytes = 0
@@ -86,7 +88,7 @@ class _Reader:
                 yield from self._below(directory, root)
         except OSError as problem:
             if problem.errno not in ABSENT or self._tree.lstat(root) is not None:
-                raise ConfigError(f"{self._where(root[1:])}: cannot be read: {problem.strerror}") from problem
+                raise self._unreadable(root, problem) from problem
 
     def _below(self, directory: Directory, root: bytes) -> Iterator[Source]:
         for name, status in directory.entries():
@@ -133,7 +135,8 @@ class _Reader:
 
     def _unreadable(self, path: bytes, problem: Exception) -> ConfigError:
         words = problem.strerror if isinstance(problem, OSError) else "it went while it was read"
-        return ConfigError(f"{self._where(path[1:])}: cannot be read: {words}")
+        hint = f"let {current().name} read it" if isinstance(problem, PermissionError) else ""
+        return ConfigError(f"{self._where(path[1:])}: cannot be read: {words}", hint=hint)
 
     def _where(self, path: bytes) -> str:
         return f"{self._shown_as}/{shown(path)}"

@@ -19,6 +19,7 @@ from pacha.adapters.priority import be_prompt
 from pacha.agent.batch import Batch, Settings
 from pacha.agent.marks import Marks
 from pacha.agent.ports import Control, Log, Mounts, Notifier
+from pacha.agent.pulling import Pulling
 from pacha.agent.sending import Sending
 from pacha.agent.tasks import RECONCILE_NS, Tasks
 from pacha.agent.worker import ENDED, Worker
@@ -56,6 +57,7 @@ class Agent:
         mounts: Mounts,
         worker: Worker,
         sending: Sending,
+        pulling: Pulling,
         tasks: Tasks,
         control: Control,
         notifier: Notifier,
@@ -68,6 +70,7 @@ class Agent:
         self._mounted: list[bytes] = []
         self._worker = worker
         self._sending = sending
+        self._pulling = pulling
         self._tasks = tasks
         self._control = control
         self._notifier = notifier
@@ -103,6 +106,7 @@ class Agent:
         self._poll.register(self._control.fileno(), select.POLLIN)
         self._apply()
         self._sending.configure(self._settled.config.servers)
+        self._pulling.configure(self._settled.config)
         self._log.info(f"{self._marks.count:,} directories marked, by {self._marks.mode}")
         self._notifier.ready("looking at everything")
         self._tasks.look()
@@ -119,8 +123,8 @@ class Agent:
         return [*own, *self._processes()]
 
     def _processes(self) -> set[int]:
-        """The worker and the sending processes, those that are there."""
-        return {self._worker.fileno(), *self._sending.descriptors()} - {-1}
+        """The worker, and the processes that send and pull, those that are there."""
+        return {self._worker.fileno(), *self._sending.descriptors(), *self._pulling.descriptors()} - {-1}
 
     def _handle_signals(self) -> None:
         """A signal only sets a mark and wakes the poll: work is never cut in two."""
@@ -152,6 +156,7 @@ class Agent:
         if self._worker.fileno() in ready:
             self._take_answer()
         self._sending.hear(ready, time.monotonic_ns())
+        self._pulling.hear(ready, time.monotonic_ns())
         if self._control.fileno() in ready:
             self._control.answer(self._asked)
 
@@ -161,6 +166,7 @@ class Agent:
     def _timeout_ms(self) -> int | None:
         now = time.monotonic_ns()
         times = [self._remark_ns, self._start_ns, self._rest_ns, self._reload_ns, self._sending.next_ns()]
+        times.append(self._pulling.next_ns())
         if self._settled.config.servers:
             times.append(self._greet_ns)
         if not self._worker.is_busy:
@@ -184,6 +190,7 @@ class Agent:
             if self._tasks.problem is not None:
                 break
         self._worker.stop()
+        self._pulling.end()
         self._sending.end()
         self._control.close()
         self._marks.close()
@@ -268,6 +275,7 @@ class Agent:
                 self._ask(request)
         if now >= self._greet_ns:
             self._greet(now)
+        self._pulling.work(now)
         self._sending.work(now)
         self._register()
 
@@ -299,7 +307,7 @@ class Agent:
         """Tell the servers how this host is."""
         self._greet_ns = now + GREET_NS
         problem = self._tasks.problem
-        words = problem["message"] if problem is not None else ""
+        words = problem["message"] if problem is not None else self._pulling.words()
         self._sending.greet({"agent": True, "degraded": self._marks.degraded(), "problem": words})
 
     def _rest(self) -> None:
@@ -344,6 +352,7 @@ class Agent:
             self._batch.settings = _settings(settled)
             self._worker.leave()  # the next one is forked with the new configuration
             self._sending.configure(settled.config.servers)
+            self._pulling.configure(settled.config)
             self._apply()
             self._log.info(f"configuration read again: {changed}")
             self._tasks.look()

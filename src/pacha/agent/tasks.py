@@ -84,6 +84,11 @@ class Tasks:
                 yield from group.paths
 
     @property
+    def has_tried(self) -> bool:
+        """Whether everything was looked at, or why it was not is known: other work need not wait for that."""
+        return self.has_looked or self.problem is not None
+
+    @property
     def is_looking(self) -> bool:
         """Whether the request at hand is to look at everything."""
         return self._at_hand is not None and "look" in self._at_hand

@@ -94,20 +94,29 @@ def _relay(make_host: Callable[[], Host], address: str) -> Callable[[], Job]:
     return work
 
 
-def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: Callable[[], Host]) -> int:
+def run_agent(
+    state: str,
+    root: bytes,
+    load: Callable[[], Settled],
+    make_host: Callable[[], Host],
+    pull: Callable[[str], dict[str, Any]],
+) -> int:
     """Be the agent of a state folder until it is ended; the exit code. Busy where there is one already.
 
-    `load` reads the configuration; `make_host` is called in the worker and the sending processes.
+    `load` reads the configuration; `make_host` is called in the worker and the sending processes, and `pull`,
+    with the name of a deployment, in one of its own.
     """
     from pacha.adapters import state as folder
     from pacha.adapters.control import Control
     from pacha.adapters.files.tree import Tree
     from pacha.adapters.lock import take_for_good
     from pacha.adapters.mounts import Mounts
+    from pacha.adapters.pulls import Pulls
     from pacha.adapters.runtime import socket_path
     from pacha.adapters.service import Log, Notifier
     from pacha.agent.loop import Agent
     from pacha.agent.marks import Marks
+    from pacha.agent.pulling import Puller, Pulling
     from pacha.agent.sending import Sending
     from pacha.agent.tasks import Tasks
     from pacha.agent.worker import Worker
@@ -128,13 +137,22 @@ def run_agent(state: str, root: bytes, load: Callable[[], Settled], make_host: C
 
         return Captures(host)
 
+    sending = Sending(log, lambda address: _relay(make_host, address), let_go)
+    tasks = Tasks(log, os.path.join(state, NAME), time.monotonic_ns())
     agent = Agent(
         load=load,
         marks=Marks(Tree(root), _sources(root)),
         mounts=Mounts(root),
         worker=Worker(work, let_go),
-        sending=Sending(log, lambda address: _relay(make_host, address), let_go),
-        tasks=Tasks(log, os.path.join(state, NAME), time.monotonic_ns()),
+        sending=sending,
+        pulling=Pulling(
+            log,
+            Worker(lambda: Puller(pull), let_go),
+            Pulls(state),
+            may_begin=lambda: tasks.has_tried,
+            made=sending.add,
+        ),
+        tasks=tasks,
         control=Control(socket_path(state)),
         notifier=Notifier(),
         log=log,

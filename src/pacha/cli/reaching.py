@@ -15,6 +15,8 @@ from pacha.core.asked import NAME
 if TYPE_CHECKING:
     from pacha.adapters.change_file import ChangeFile
     from pacha.adapters.hg.remote import Remote
+    from pacha.adapters.parcels import Delivery
+    from pacha.adapters.pulls import Pulls
     from pacha.adapters.sessions import Sessions
     from pacha.cli.session import Session
     from pacha.core.deployment import Prepared
@@ -71,6 +73,21 @@ def pushing(session: Session) -> Sessions:
     return session.closing(Sessions(_ssh(session), session.state_path))
 
 
+def delivery(session: Session, address: str, name: str) -> Delivery:
+    """A deployment, asked of a server."""
+    from pacha.adapters.parcels import Delivery
+    from pacha.core.protocol import pulling_words
+
+    return Delivery(address, _ssh_to(session, address, pulling_words(name)))
+
+
+def pulls(session: Session) -> Pulls:
+    """How the pulls ended that the configuration asks for."""
+    from pacha.adapters.pulls import Pulls
+
+    return Pulls(session.state_path)
+
+
 def last_push(session: Session) -> ChangeFile:
     """The hosts that are left from earlier pushes of each deployment."""
     from pacha.adapters.change_file import ChangeFile
@@ -107,9 +124,14 @@ def _ssh(session: Session) -> str:
 
 def _remote(session: Session, address: str, store: bytes, request: str) -> Remote:
     from pacha.adapters.hg.remote import Remote
+
+    return Remote(address, store, _ssh_to(session, address, request))
+
+
+def _ssh_to(session: Session, address: str, request: str) -> list[str]:
+    """The command line that makes a request of a server."""
     from pacha.adapters.ssh_files import files_for
     from pacha.core.ssh_command import ssh_words
 
     key, pins = files_for(session.state_path, address)
-    ssh = ssh_words(_ssh(session), key, pins)
-    return Remote(address, store, [*ssh, "--", address, request])
+    return [*ssh_words(_ssh(session), key, pins), "--", address, request]

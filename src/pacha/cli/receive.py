@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import BufferedReader
 
-    from pacha.ops.apply import Done
-    from pacha.ops.host import Host
-    from pacha.ops.receive import Receiving
-    from pacha.ops.receive_plan import Others
-
 _FORMAT = 1
 _SILENCE = 900  # seconds after which a stream that says nothing is given up
 
@@ -87,6 +82,7 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
     """Do it; `outcome` gets what has happened, whatever is raised. Whether a process of ours is to record it,
     as no agent will.
     """
+    from pacha.cli.received import received
     from pacha.ops.receive import Receiving
 
     host = session.host
@@ -102,7 +98,7 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
         outcome["step"] = work.phase
         raise
     finally:
-        outcome.update(_outcome(host, work))
+        outcome.update(received(host, work))
     return work.is_applied and not work.confirm and not (work.is_watched and session.has_agent)
 
 
@@ -125,49 +121,7 @@ def _patiently(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return patient
 
 
-def _outcome(host: Host, work: Receiving) -> dict[str, Any]:
-    """The result's fields of the contract."""
-    from pacha.ops.told import step_objects
-
-    return {
-        "revision": None,
-        "steps": [
-            {**told, "kind": _kind(done)}
-            for told, done in zip(step_objects(work.results), work.results, strict=True)
-        ],
-        "hooks": [{"name": ran.name, "exit": ran.exit, "output": ran.output} for ran in work.hooks],
-        "packages": work.packages,
-        "services": [service._asdict() for service in work.services],
-        "preflight": work.preflight,
-        "edited": [_edited(host, one) for one in work.planned.others],
-        "diffs": work.diffs,
-        "reverted": work.is_reverted,
-        "confirm": work.confirm or None,
-        "would_run": work.would_run,
-        "seconds": round(work.seconds, 3),
-    }
-
-
-def _kind(done: Done) -> str:
-    """What an entry will be, or was."""
-    entry = done.step.after or done.step.before
-    return entry.kind.decode() if entry is not None else ""
-
-
 def _explained(problem: OSError) -> PachaError:
     from pacha.cli.main import explained
 
     return explained(problem)
-
-
-def _edited(host: Host, one: Others) -> dict[str, Any]:
-    """What only force overwrites, and who changed it, where the history knows."""
-    from pacha.ops.drift import by_object, changed_by
-    from pacha.ops.told import path_object
-
-    return {
-        **path_object(one.step.path),
-        "deployment": one.deployment or None,
-        "lost": one.lost or None,
-        **by_object(changed_by(host, one.step.path, one.step.before)),
-    }

@@ -37,6 +37,7 @@ def run(session: Session, options: Namespace) -> int:
         "address": address,
         "hosts": hosts.registry.hosts.decode("utf-8", "surrogateescape"),
         "authorized_keys": hosts.keys.path,
+        "deployments": hosts.registry.deployments,
         "findings": [finding._asdict() for finding in found],
     }
     if session.as_json:
@@ -51,6 +52,7 @@ def _print(values: dict[str, object]) -> None:
     print(f"this machine is a server, as the account {values['account']}{made}")
     print(f"histories  {printable(str(values['hosts']))}")
     print(f"keys       {printable(str(values['authorized_keys']))}")
+    print(f"to pull    {printable(str(values['deployments']))}")
     findings: list[dict[str, str]] = values["findings"]  # type: ignore[assignment]
     for finding in findings:
         state = paint(finding["state"].ljust(9), _COLOURS[finding["state"]], use_colour())

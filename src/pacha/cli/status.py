@@ -41,6 +41,7 @@ def run(session: Session, options: Namespace) -> int:
     told = {server["address"]: server for server in agent.pop("servers")} if agent else {}
     found["servers"] = [told.get(server["address"], server) for server in found["servers"]]
     found["forgets"] = asked_to_forget(session)
+    found["pulls"] = _pulls(session)
     if agent is None:
         why = why_silent(session.state_path)
         agent = {**_NO_AGENT, "died": why == "died", "stuck": why == "stuck"}
@@ -65,6 +66,27 @@ def _is_fresh(agent: dict[str, Any], found: dict[str, Any]) -> bool:
     return written == f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
+def _pulls(session: Session) -> list[dict[str, Any]]:
+    """How the pulls ended that the configuration asks for."""
+    if not os.path.isdir(os.path.join(session.state_path, "pulls")):
+        return []
+    from pacha.cli.reaching import pulls
+    from pacha.core.quantities import format_when
+
+    return [
+        {
+            "deployment": one["deployment"],
+            "server": one["server"] or None,
+            "time": format_when(one["time_ns"]),
+            "done": format_when(one["done_ns"]) if one["done_ns"] else None,
+            "done_ns": one["done_ns"],
+            "since": format_when(one["since_ns"]) if one["since_ns"] else None,
+            "error": one["error"],
+        }
+        for one in pulls(session).all()
+    ]
+
+
 def _look(session: Session, agent: dict[str, Any] | None) -> dict[str, Any]:
     from pacha.ops.status import status, status_object
 
@@ -84,7 +106,7 @@ def _is_clean(found: dict[str, Any]) -> bool:
     late = any(server["error"] or _is_old(server) for server in found["servers"])
     late |= found["caught_up"] >= _TOO_OFTEN
     ailing = ("pending", "skipped", "missing", "unconfirmed", "drift", "forgets", "rebuild")
-    trouble = any(found.get(key) for key in ailing)
+    trouble = any(found.get(key) for key in ailing) or any(one["error"] for one in found["pulls"])
     return not (ails or late or trouble)
 
 
@@ -119,6 +141,7 @@ def _print(found: dict[str, Any], verbose: bool) -> None:
         _row("tracked", plural(found["entries"], "entry"))
     _print_agent(found["agent"], now)
     _print_servers(found["servers"])
+    _print_pulls(found["pulls"], now)
     if found["caught_up"] >= _TOO_OFTEN:
         _row("", f"had revisions that are not this host's, {found['caught_up']} times within a day", "red")
         _row("", "does a clone of this machine send them? There: another host =, and pacha join", "red")
@@ -167,6 +190,16 @@ def _print_servers(servers: list[dict[str, Any]]) -> None:
             _row("", printable(server["error"]), "red")
         if words := quota_words(server):
             _row("", words, "yellow")
+
+
+def _print_pulls(pulls: list[dict[str, Any]], now: int) -> None:
+    for number, one in enumerate(pulls):
+        name, server = printable(one["deployment"]), printable(one["server"] or "no server yet")
+        done = about_age(one["done_ns"], now) if one["done_ns"] else "never"
+        tint = "red" if one["error"] is not None else ""
+        _row("" if number else "pulled", f"{name}  {done}, from {server}", tint)
+        if one["error"] is not None:
+            _row("", printable(f"not since {one['since'][:19]}: {one['error']['message']}"), "red")
 
 
 def _print_troubles(found: dict[str, Any], now: int) -> None:

@@ -55,7 +55,7 @@ KEYS: dict[str, Key] = {
     "push.preflight": Key("try", '"try" or "require"'),
     "push.ready": Key("10m", DURATION_WORDS),
     "push.pull": Key([], f"a list of deployment names: {_NAME_WORDS}"),
-    "push.every": Key("15m", f"{DURATION_WORDS}, at least one second"),
+    "push.every": Key("15m", f"{DURATION_WORDS}, at least one second and at most one week"),
     "hooks.timeout": Key("5m", f"{DURATION_WORDS}, at least one second"),
     "normalize.paths": Key([], _PATTERNS_WORDS),
     "normalize.drop": Key([], _EXPRESSIONS_WORDS),
@@ -121,7 +121,7 @@ class Config:
         self.push_preflight: str = read.get("push.preflight", to.preflight)
         self.push_ready_ns: int = read.get("push.ready", to.duration)
         self.push_pull: list[str] = read.each("push.pull", to.name)
-        self.push_every_ns: int = read.get("push.every", to.second_or_more)
+        self.push_every_ns: int = read.get("push.every", to.interval)
         self.groups: dict[str, list[str]] = read.groups()
         self.hook_timeout_ns: int = read.get("hooks.timeout", to.second_or_more)
         self.normalize = Normalize(

@@ -16,6 +16,8 @@ from pacha.core.quantities import parse_duration, parse_size
 
 Value = TypeVar("Value")
 
+_WEEK_NS = 7 * 24 * 3600 * 1_000_000_000
+
 
 class WrongError(Exception):
     """A value does not fit; the message is a clause that says so."""
@@ -171,6 +173,14 @@ def second_or_more(value: object) -> int:
     """A duration of at least a second."""
     given = duration(value)
     if given < 1_000_000_000:
+        raise WrongError(misfit(value))
+    return given
+
+
+def interval(value: object) -> int:
+    """A duration of at least a second and at most a week."""
+    given = second_or_more(value)
+    if given > _WEEK_NS:
         raise WrongError(misfit(value))
     return given
 

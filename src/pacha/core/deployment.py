@@ -1,8 +1,8 @@
 """A deployment: what was read from its directory, checked as a whole, and what of it goes to which host.
 
-Called by `push` (and later by whatever signs a deployment, or fetches one), which reads it by
-`adapters/deployment`. Everything that can be wrong is found here, before the first connection, and told with
-file and line. It must not read a file, nor know how anything travels: that is `core/parcel`.
+Called by `push`, and by a server that a host pulls from (and later by whatever signs a deployment), which
+read it by `adapters/deployment`. Everything that can be wrong is found here, before the first connection, and
+told with file and line. It must not read a file, nor know how anything travels: that is `core/parcel`.
 
     Sources, as read → Prepared, checked → for_host → Rendered, with the values of one host in its templates
 """
@@ -123,7 +123,7 @@ class Prepared:
         try:
             parse(render(Parcel(made)))
         except Refused as problem:
-            raise ConfigError(f"the deployment {self.name} cannot be pushed: {problem}") from None
+            raise ConfigError(f"the deployment {self.name} cannot be delivered: {problem}") from None
         return Rendered(made, contents)
 
     def _rules(self, source: Source) -> list[Owner]:

@@ -1,7 +1,7 @@
-"""The parcel: what a push sends to one host, as one stream.
+"""The parcel: what a push sends to one host, or a server to one that pulls, as one stream.
 
-Made by `pacha push`, which renders it; `core/parcel_line` reads what comes, and `core/parcel_contents` packs
-and unpacks what follows. It must not look at any file system.
+Made by `pacha push`, or the server that a host pulls from; `core/parcel_line` reads what comes, and
+`core/parcel_contents` packs and unpacks what follows. It must not look at any file system.
 
 The stream is one line of JSON, then the contents. The line has four parts:
 

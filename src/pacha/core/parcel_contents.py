@@ -1,7 +1,7 @@
 """What follows the first line of a parcel: the contents of its files and hooks.
 
-Packed by `pacha push`, unpacked by `pacha receive`, which holds no more than the content at hand, however
-much is sent. It must not look at any file system.
+Packed by `pacha push` and by a server that is pulled from, unpacked by `pacha receive` and `pacha pull`,
+which hold no more than the content at hand, however much is sent. It must not look at any file system.
 """
 
 from __future__ import annotations
@@ -23,6 +23,18 @@ def pack(deployment: Deployment, contents: Mapping[str, bytes]) -> tuple[str, by
     plain = b"".join(contents[digest] for digest in deployment.contents())
     packed = zlib.compress(plain, 6)
     return (ZLIB, packed) if len(packed) + 64 < len(plain) else (PLAIN, plain)
+
+
+def pack_in_parts(deployment: Deployment, contents: Mapping[str, bytes]) -> Iterator[bytes]:
+    """What follows a line whose packing is ZLIB, part by part: for who has no memory for a second copy."""
+    import zlib
+
+    stream = zlib.compressobj(6)
+    for digest in deployment.contents():
+        data = memoryview(contents[digest])
+        for at in range(0, len(data), _CHUNK):
+            yield stream.compress(data[at : at + _CHUNK])
+    yield stream.flush()
 
 
 def unpack(parcel: Parcel, read: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:

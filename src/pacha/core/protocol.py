@@ -7,10 +7,12 @@ agree with it. It must not touch a store.
     pacha serve --protocol 1 --machine 0123…          a Pacha that sends
     pacha serve --protocol 1 --read NAME [--rebuild]  one that reads a history
     pacha serve --protocol 1 --list                   one that asks which there are
+    pacha serve --protocol 1 --deployment NAME        a host that pulls a deployment
     hg -R NAME serve --stdio                          a stock Mercurial
 
-Nothing else is a request, to the byte: no shell ever sees it. On all but the list, which is one JSON object,
-follows Mercurial's wire protocol, version 1, on standard input and output.
+Nothing else is a request, to the byte: no shell ever sees it. The list is one JSON object, a deployment one
+parcel (`core/parcel`), and nothing is read from the client; on all others follows Mercurial's wire protocol,
+version 1, on standard input and output.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ PROTOCOL = 1
 REFUSED = "pacha: refused: "
 # And how what follows does, to who may read all histories and names one that is not there.
 NO_HISTORY = "there is no history of "
+# To a host that pulls what is not there; and to a client that asks for what an older server does not know.
+NO_DEPLOYMENT, NO_COMMAND = "there is no deployment ", " is no command of this server"
 
 # What a key opens: one history to be added to, all to be read, or all to be read and hosts to be rebuilt.
 HOST, READER, ADMIN = "host", "reader", "admin"
@@ -35,22 +39,24 @@ ROLES = (HOST, READER, ADMIN)
 _NAME = r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}"
 _PACHA = re.compile(
     r"pacha serve --protocol ([1-9][0-9]{0,3})"
-    rf"(?: --machine ([0-9A-Za-z._-]{{1,64}})| --read ({_NAME})( --rebuild)?| (--list))?"
+    rf"(?: --machine ([0-9A-Za-z._-]{{1,64}})| --read ({_NAME})( --rebuild)?| (--list)"
+    rf"| --deployment ({_NAME}))?"
 )
 _MERCURIAL = re.compile(rf"hg -R ({_NAME}) serve --stdio")
 
-Purpose = Literal["send", "read", "rebuild", "list"]
+Purpose = Literal["send", "read", "rebuild", "list", "pull"]
 
 
 class Request(NamedTuple):
     """What a client asks for; of a stock Mercurial neither protocol nor machine is known. `host` is whose
-    history is to be read.
+    history is to be read, `deployment` what is to be pulled.
     """
 
     protocol: int | None
     machine: str
     host: str = ""
     purpose: Purpose = "send"
+    deployment: str = ""
 
 
 def request_words(machine: str) -> str:
@@ -70,6 +76,11 @@ def listing_words() -> str:
     return f"pacha serve --protocol {PROTOCOL} --list"
 
 
+def pulling_words(deployment: str) -> str:
+    """The remote command of a host that pulls a deployment; the caller has checked the name."""
+    return f"pacha serve --protocol {PROTOCOL} --deployment {deployment}"
+
+
 def parse_request(words: str, name: str, role: str = HOST) -> Request:
     """What `words`, the client's whole command line, ask of the session of `name`, whose key was used.
 
@@ -81,10 +92,12 @@ def parse_request(words: str, name: str, role: str = HOST) -> Request:
         check_protocols(protocol, PROTOCOL)
         purpose: Purpose = "list" if pacha[5] else "rebuild" if pacha[4] else "read" if pacha[3] else "send"
         asked = Request(protocol, pacha[2] or "", pacha[3] or "", purpose)
+        if pacha[6]:
+            asked = asked._replace(purpose="pull", deployment=pacha[6])
     elif mercurial := _MERCURIAL.fullmatch(words):
         asked = Request(None, "", mercurial[1], "send" if role == HOST else "read")
     else:
-        raise Refused(f"{words[:80]!a} is no command of this server" if words else "there is no shell here")
+        raise Refused(f"{words[:80]!a}{NO_COMMAND}" if words else "there is no shell here")
     return _of_host(asked, name) if role == HOST else _of_reader(asked, role)
 
 
@@ -95,6 +108,8 @@ def _of_host(asked: Request, name: str) -> Request:
 
 
 def _of_reader(asked: Request, role: str) -> Request:
+    if asked.purpose == "pull":
+        raise Refused(f"this key is there to read ({role}): a deployment goes to a host, by its own key")
     if asked.purpose == "send":
         words = "a host's own, which pacha host add or rekey lets in, may send"
         raise Refused(f"this key is there to read ({role}); {words}")

@@ -1,6 +1,6 @@
 """Receive: make this host what a deployment says, all of it or nothing.
 
-Called by the verb, with a parcel whose every form and content was checked. Under the lock: plan → what
+Called by the verbs, with a parcel whose every form and content was checked. Under the lock: plan → what
 somebody changed by hand is refused, or forced → `pre-push` hooks → packages → `check` hooks on the new tree
 before it is live → journal, live → services → `post-push` hooks → done, when the journal says so on the disk.
 Whatever fails after the first live file was touched is undone by the images in the journal. The history is
@@ -67,6 +67,11 @@ class Receiving:
         self.diffs: list[dict[str, Any]] = []
 
     @property
+    def target(self) -> str:
+        """What is deployed, in words for the history."""
+        return f"{self._deployment.name} {self._deployment.revision}".rstrip()
+
+    @property
     def is_watched(self) -> bool:
         """Whether all that was changed lies where a running agent sees it."""
         return all(self._host.rules.watch_of(step.path) is not None for step in self.planned.steps)
@@ -85,6 +90,7 @@ class Receiving:
             self._enter("plan")
             missing = self._missing()
             self._plan()
+            self._refuse_unsigned()
             wishes = self._parcel.wishes
             is_done = not self.planned.steps and not missing and self._is_as_deployed()
             if wishes.dry_run or wishes.diff:
@@ -99,7 +105,6 @@ class Receiving:
             if is_done:
                 return
             refuse_while_waiting(self._host)
-            self._refuse_unsigned()
             self._refuse_others()
             files = {name: self._content(digest) for name, digest in self._own_hooks().items()}
             self._theirs = stack.enter_context(self._host.stage(files))
@@ -212,11 +217,10 @@ class Receiving:
         journal.mark_applied({**told, "deadline_ns": self._deadline_ns()}, durably=True)
 
     def _header(self, journal: Journal) -> dict[str, Any]:
-        deployment, wishes = self._deployment, self._parcel.wishes
-        revision = f" {deployment.revision}" if deployment.revision else ""
+        wishes = self._parcel.wishes
         return {
             "id": journal.id, "verb": "push", "host": self._host.name,
-            "target": f"{deployment.name}{revision}", "is_whole": True,
+            "target": self.target, "is_whole": True,
             "author": wishes.by or self._host.author, "deployed": render(self._record()).decode(),
             "ticket": wishes.ticket, "on_failure": self._parting_hooks(journal),
             "wait_ns": wishes.confirm_ns,

@@ -77,10 +77,26 @@ def _silent(serving: Serving) -> list[tuple[str, str, str]]:
     return [(WARNING, words, "there: pacha join, then pacha doctor")]
 
 
+def _deployments(serving: Serving) -> list[tuple[str, str, str]]:
+    from pacha.server.deliver import prepared
+
+    registry, wrong = serving.registry, []
+    names = registry.deployment_names()
+    for name in names:
+        try:
+            prepared(registry, name)
+        except PachaError as problem:
+            mend = problem.hint or "no host can pull it before that is mended"
+            wrong.append((WARNING, f"{registry.deployments}: {problem}", mend))
+    words = f"{len(names)} can be pulled from {registry.deployments}"
+    return wrong or [(OK, words, "")]
+
+
 _CHECKS: list[tuple[str, Callable[[Serving], list[tuple[str, str, str]]]]] = [
     ("sshd", _sshd),
     ("forced command", _program),
     ("keys", _keys),
     ("histories", _histories),
     ("hosts", _silent),
+    ("deployments", _deployments),
 ]

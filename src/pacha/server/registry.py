@@ -61,6 +61,7 @@ class Registry:
     def __init__(self, state: str, hosts: bytes, patience: float = 10.0) -> None:
         """`patience`: how many seconds `locked` waits."""
         self.path = os.path.join(state, "server")
+        self.deployments = os.path.join(state, "deployments")
         self.hosts = hosts
         self._patience = patience
         self._log = Log(os.path.join(self.path, "log"))
@@ -77,6 +78,7 @@ class Registry:
         for path in (os.fsencode(self.path), self.hosts):
             os.makedirs(path, mode=0o700, exist_ok=True)
             os.chmod(path, 0o700)
+        os.makedirs(self.deployments, mode=0o700, exist_ok=True)
 
     def log(
         self, event: str, host: str, *, old: str = "", new: str = "", count: int = 0, words: str = ""
@@ -323,6 +325,13 @@ class Registry:
             if os.path.lexists(path):
                 shutil.rmtree(path)
         disk.sync_folder(self.hosts)
+
+    def deployment_names(self) -> list[str]:
+        """What lies there to be pulled, sorted; what has another name than one can have is none."""
+        try:
+            return sorted(filter(is_host_name, os.listdir(self.deployments)))
+        except FileNotFoundError:
+            return []
 
     # -- paths ---------------------------------------------------------------------------------------
 

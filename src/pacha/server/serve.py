@@ -83,6 +83,11 @@ def serve(
         with registry.session(door.name, door.key, door.role) as record:
             if request.purpose == "send":
                 return _receive(registry, record, request, terms, announce)
+            if request.purpose == "pull":
+                limit(_SMALLEST_FILE_LIMIT)
+                from pacha.server.deliver import deliver
+
+                return deliver(registry, record, request)
             return _read(registry, record, request)
     except PachaError as problem:
         registry.log("refused", door.name, words=str(problem))
