@@ -92,10 +92,15 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
     host = session.host
     outcome["host"] = host.name
     host.lock.be_known_as(f"receive: {parcel.deployment.name}, pushed by {parcel.wishes.by or 'unknown'}")
+    vouched = None
+    if host.config.push_allowed_signers is not None:  # before anything more of the stream is read
+        from pacha.ops.signing import vouch
+
+        vouched = vouch(host, parcel)
     spool = session.closing(host.new_spool())
     contents = {digest: spool.put(data) for digest, data in unpack(parcel, read)}
     signal.alarm(0)
-    work = Receiving(host, parcel, contents, spool)
+    work = Receiving(host, parcel, contents, spool, vouched)
     try:
         work.run()
     except BaseException:
@@ -143,6 +148,7 @@ def _outcome(host: Host, work: Receiving) -> dict[str, Any]:
         "diffs": work.diffs,
         "reverted": work.is_reverted,
         "confirm": work.confirm or None,
+        "signed_by": work.signer or None,
         "would_run": work.would_run,
         "seconds": round(work.seconds, 3),
     }
