@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,3 +71,42 @@ def with_signature(stream: bytes, text: str, signature: str) -> bytes:
     parcel = parse(line + b"\n")
     whole = Parcel(parcel.deployment, parcel.wishes, parcel.packing, Signed(text, signature))
     return render(whole) + contents
+
+
+@dataclass
+class Person:
+    """Somebody with a key, and with a clock of his own that he can set."""
+
+    private: Path
+    serial: int = 0
+    now: float = field(default_factory=time.time)
+
+    def signed(self, stream: bytes, *hosts: str, **changed: Any) -> bytes:
+        """A stream that he signed for these hosts, for thirty days from now; `serial`, `begin`, `until`,
+        `namespace`, `digest` and whatever else stands in a statement can be others.
+        """
+        return with_signature(stream, *self.words(stream, *hosts, **changed))
+
+    def words(self, stream: bytes, *hosts: str, **changed: Any) -> tuple[str, str]:
+        """(the statement, its signature)."""
+        self.serial = changed.pop("serial", max(self.serial + 1, int(self.now)))
+        begin = changed.pop("begin", self.now)
+        until = changed.pop("until", begin + 30 * 24 * HOUR)
+        namespace = changed.pop("namespace", "pacha")
+        found = changed.pop("digest", None) or digest_in(stream)
+        name = parse(stream.partition(b"\n")[0] + b"\n").deployment.name
+        named = dict.fromkeys(hosts or ("web1",), found)
+        values = {"deployment": name, **changed}
+        text = statement(named, serial=self.serial, begin=begin, until=until, **values)
+        return text, sign(text, self.private, namespace)
+
+
+def ask_for_signatures(config: Path, root: Path, text: str, path: str = SIGNERS) -> None:
+    """Have a host take only what these have signed."""
+    place = root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for above in (root, *reversed(place.relative_to(root).parents[:-1])):
+        (root / above).chmod(0o755)
+    place.write_text(text)
+    place.chmod(0o644)
+    config.write_text(config.read_text() + f'[push]\nallowed_signers = "{path}"\n')
