@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -46,7 +45,10 @@ def them(tmp_path: Path, anna: Path) -> Iterator[Fleet]:
 
 
 def signed(them: Fleet, anna: Path, *words: str) -> dict[str, Any]:
-    return them.pusher.ok("sign", "web", "--key", anna, *(words or ("--for", "@web")))
+    told = them.pusher.ok("sign", "web", "--key", anna, *(words or ("--for", "@web")))
+    told["hosts"] = {one["host"]: one["digest"] for one in told["hosts"]}
+    told["contents"] = {one["path"]: one["digest"] for one in told["contents"]}
+    return told
 
 
 def test_signed_it_is_taken_and_unsigned_it_is_not(them: Fleet, anna: Path) -> None:
@@ -201,7 +203,7 @@ def test_200_hosts_at_once(tmp_path: Path, anna: Path) -> None:
 
 
 def test_every_field_is_documented(them: Fleet, anna: Path) -> None:
-    seen = {name for name in fields(signed(them, anna)) if not re.search(r"[/.]|^web\d$", name)}
+    seen = set(fields(them.pusher.ok("sign", "web", "--for", "web1", "--key", anna)))
     assert not seen - documented(GENERAL) - documented(section("sign"))
 
 

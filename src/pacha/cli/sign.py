@@ -68,7 +68,9 @@ def _tell(session: Session, statement: Statement, key: str) -> None:
         values = {
             "deployment": statement.deployment, "serial": statement.serial,
             "from": time_words(statement.begin), "until": time_words(statement.until),
-            "hosts": dict(statement.hosts), "contents": dict(statement.contents), "key": key,
+            "hosts": [{"host": name, "digest": made} for name, made in statement.hosts.items()],
+            "contents": [{"path": path, "digest": made} for path, made in statement.contents.items()],
+            "key": key,
         }  # fmt: skip
         print_object(values)
     elif not session.options.quiet:

@@ -1,4 +1,4 @@
-"""What is to be signed of a deployment: by whom it is read, `core/signed` tells.
+"""What is to be signed of a deployment; `core/signed` tells what that means, and who reads it.
 
 Called by `pacha sign`. It must not look at any file, nor at the clock, nor sign.
 """
@@ -55,7 +55,9 @@ def new_statement(
 def contents_of(sources: Sources) -> dict[str, str]:
     """The digest of each file of a deployment's directory, and of where each link leads."""
     parts = ((FILES, sources.files), (TEMPLATES, sources.templates), (HOOKS, sources.hooks))
-    found = {FILE_NAME: content_digest(sources.settings.encode("utf-8", "surrogateescape")).decode()}
+    found = {}
+    if sources.settings:
+        found[FILE_NAME] = content_digest(sources.settings.encode("utf-8", "surrogateescape")).decode()
     for part, entries in parts:
         for one in entries:
             if one.kind != DIRECTORY:
