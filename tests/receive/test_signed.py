@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -444,6 +447,68 @@ def test_of_two_at_once_the_older_does_not_come_last(host: Target, anna: Person)
     assert process.wait(60) == 0
     assert second.wait(60) == 1
     assert host.read("/etc/a") == b"new\n"
+
+
+def test_where_it_cannot_be_written_down_nothing_older_slips_in(host: Target, anna: Person) -> None:
+    first, second = anna.signed(OLD), anna.signed(NEW)
+    taken(host, first)
+    host.settle()
+    mark = host.pacha.state / "signed"
+    mark.rename(mark.with_name("aside"))
+    mark.write_text("in the way\n")
+    assert host.receive(second).code == 1
+    mark.unlink()
+    mark.with_name("aside").rename(mark)
+    # It was live when the mark could not be written, as on a full disk: the journal has it.
+    hook = f"mv {mark} {mark}.aside; touch {mark}\n".encode()
+    third = stream([file("/etc/a", b"newer\n")], hooks={"post-push/1": hook})
+    taken(host, anna.signed(third))
+    for parcel in (first, second):
+        assert host.receive(parcel).code == 1
+    mark.unlink()
+    Path(f"{mark}.aside").rename(mark)
+    for parcel in (first, second):
+        refused(host, parcel, "was signed before")
+    assert host.read("/etc/a") == b"newer\n"
+
+
+def test_killed_anywhere_what_is_live_is_what_counts_as_taken(host: Target, anna: Person) -> None:
+    choice, began = random.Random(8), time.monotonic()
+    serials = {}
+    for version in range(12):
+        parcel = anna.signed(
+            stream([file("/etc/a", b"%d" % version)], hooks={"post-push/1": b"sleep 0.05\n"})
+        )
+        serials[b"%d" % version] = anna.serial
+        if version == 0:
+            taken(host, parcel)
+            span = time.monotonic() - began
+            continue
+        process = host.begin(parcel)
+        time.sleep(choice.uniform(span / 4, span))
+        for victim in (process.pid, *ready.workers(host.place)):
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
+        host.settle()
+        mark = json.loads((host.pacha.state / "signed/web").read_text())
+        assert mark["serial"] == serials[host.read("/etc/a")]
+
+
+def test_doctor_looks_at_the_list(host: Target) -> None:
+    def told() -> tuple[str, str]:
+        checks = json.loads(host.pacha.run("doctor", "--json").out)["checks"]
+        found = next(check for check in checks if check["name"] == "signers")
+        return found["state"], found["words"]
+
+    assert told() == ("ok", f"only what one of 1 in {SIGNERS} has signed is taken")
+    host.put(SIGNERS, b"# nobody yet\n")
+    assert told()[0] == "warning"
+    writable(host.root / SIGNERS.lstrip("/"))
+    assert told() == ("bad", f"{SIGNERS} can be written by others, and it tells who may sign")
 
 
 def test_a_dry_run_takes_nothing(host: Target, anna: Person) -> None:

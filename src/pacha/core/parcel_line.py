@@ -42,6 +42,7 @@ LINE_AT_MOST = 8_000_000 + 2 * (STATEMENT_AT_MOST + SIGNATURE_AT_MOST)
 ITEMS_AT_MOST = 20_000
 FILE_AT_MOST = LARGEST_SENT  # what a server keeps
 CONTENTS_AT_MOST = 512_000_000
+_PARTS_AT_MOST = 400_000  # brackets: each object or list may take fifty times what it is in the line
 _PATH_AT_MOST = 4095
 _NAME_AT_MOST = 255
 _TEXT_AT_MOST = 256
@@ -126,6 +127,8 @@ def _first(line: bytes) -> Values:
     """Its object, of a format that is known."""
     if len(line) > LINE_AT_MOST:
         raise refusal(f"its first line is longer than {LINE_AT_MOST:,} bytes")
+    if line.count(b"[") + line.count(b"{") > _PARTS_AT_MOST:
+        raise refusal("its first line has more parts than any deployment")
     if not line.endswith(b"\n"):
         raise refusal("it ended within its first line")
     try:

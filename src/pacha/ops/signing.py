@@ -40,7 +40,7 @@ def vouch(host: Host, parcel: Parcel) -> Vouched | None:
     if signed is None:
         hint = f"pacha sign {deployment.name} --for {host.name}, and push again"
         raise Refused("only what is signed is taken here, and this deployment is not", hint=hint)
-    signers = _read_signers(host, path)
+    signers = read_signers(host, path)
     signer = host.signatures.signer(
         signers, signed.statement.encode("ascii"), signed.signature.encode("ascii")
     )
@@ -63,21 +63,21 @@ def still_newest(host: Host, parcel: Parcel, vouched: Vouched | None) -> None:
     check_serial(name, vouched.serial, digest_of(parcel.deployment), host.deployments.accepted(name))
 
 
-def _read_signers(host: Host, path: bytes) -> bytes:
+def read_signers(host: Host, path: bytes) -> bytes:
     """The text of the list. Raise Refused where anybody could have written it but root, or who runs Pacha."""
     name = shown(path)
     parent, leaf = split(path)
     try:
         for above in ancestors(path):  # from the root on: what was looked at, nobody else can move
             with host.tree.directory(above) as directory:
-                _refuse_foreign(directory.stat, above, "directory ")
+                _refuse_foreign(directory.stat, above, name)
         with host.tree.directory(parent) as directory:
             status = directory.lstat(leaf)
             if status is None:
                 raise Refused(f"there is no {name}, which tells who may sign", hint=_LIST)
             if not stat.S_ISREG(status.st_mode):
                 raise Refused(f"{name}, which tells who may sign, is no file", hint=f"name a file: {_LIST}")
-            _refuse_foreign(status, path, "")
+            _refuse_foreign(status, path, "it")
             if status.st_nlink != 1:
                 words = f"{name}, which tells who may sign, has another name too"
                 raise Refused(words, hint=f"find / -xdev -samefile {name} names it: remove that")
@@ -93,12 +93,13 @@ def _read_signers(host: Host, path: bytes) -> bytes:
 _LIST = "[push] allowed_signers in pacha.toml: its path, without links; root's, one line for each person"
 
 
-def _refuse_foreign(status: os.stat_result, path: bytes, kind: str) -> None:
+def _refuse_foreign(status: os.stat_result, path: bytes, what: str) -> None:
+    """`what` tells who may sign: the path itself, or a file below it."""
     name = shown(path)
     if status.st_uid not in (0, os.geteuid()):
         owner = "root" if os.geteuid() == 0 else f"the account {os.geteuid()}"
-        words = f"the {kind}{name} is not {owner}'s, and tells who may sign"
+        words = f"{name} is not {owner}'s, and {what} tells who may sign"
         raise Refused(words, hint=f"chown root {name}, or another path for allowed_signers")
     if status.st_mode & _WRITABLE_BY_OTHERS:
-        words = f"the {kind}{name} can be written by others, and tells who may sign"
+        words = f"{name} can be written by others, and {what} tells who may sign"
         raise Refused(words, hint=f"chmod go-w {name}, or another path for allowed_signers")
