@@ -259,6 +259,10 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_nowhere_else(them: Fleet, t
     assert not (them.pusher.home / "web/signed.json").exists()
     code, seen = on_terminal(them, ["sign", "web", "--for", "web1", "--key", str(locked)], "open sesame\n")
     assert (code, "assphrase" in seen, "signed web for 1 host" in seen) == (0, True, True), seen
+    before = (them.pusher.home / "web/signed.json").read_bytes()
+    code, seen = on_terminal(them, ["sign", "web", "--for", "web1", "--key", str(locked)], "abracadabra\n")
+    assert (code, "incorrect passphrase" in seen, "has not signed" in seen) == (1, True, True), seen
+    assert (them.pusher.home / "web/signed.json").read_bytes() == before
 
 
 def on_terminal(them: Fleet, words: list[str], typed: str) -> tuple[int, str]:

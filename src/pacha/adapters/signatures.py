@@ -173,38 +173,27 @@ def _first_of_agent() -> bytes:
 
 
 def _sign(statement: bytes, key: str) -> bytes:
+    # On a terminal it speaks for itself: only there it asks to touch a hardware key.
+    is_seen = sys.stderr.isatty()
     with _files(statement, b"") as (given, made):
         held = [int(name.rpartition("/")[2]) for name in (given, made, key) if name.startswith("/proc/self/")]
         with open(given, "rb") as source, open(made, "wb") as target:
             words = ["ssh-keygen", "-q", "-Y", "sign", "-n", _NAMESPACE, "-f", key]
+            errors = None if is_seen else subprocess.PIPE
             try:
-                process = subprocess.Popen(
-                    words, stdin=source, stdout=target, stderr=subprocess.PIPE, pass_fds=held
+                done = subprocess.run(
+                    words, stdin=source, stdout=target, stderr=errors, pass_fds=held, check=False
                 )
             except FileNotFoundError as problem:
                 raise Failed("there is no ssh-keygen", hint="install the OpenSSH client") from problem
-            said = _passed_on(process)
         with open(made, "rb") as file:
             signature = file.read()
-    if process.returncode != 0 or not signature:
-        last = said.splitlines()[-1] if said.strip() else f"it ended with exit {process.returncode}"
-        raise Failed(f"ssh-keygen has not signed: {printable(last.strip())}", hint=_hint(said))
-    return signature
-
-
-def _passed_on(process: subprocess.Popen[bytes]) -> str:
-    """What a program says on standard error, which the person sees at once: it may ask for something."""
-    assert process.stderr is not None
-    parts = []
-    is_seen = sys.stderr.isatty()
-    while part := os.read(process.stderr.fileno(), 4096):
-        parts.append(part)
-        if is_seen:
-            sys.stderr.write(part.decode("utf-8", "replace"))
-            sys.stderr.flush()
-    process.stderr.close()
-    process.wait()
-    return b"".join(parts).decode("utf-8", "replace")
+    if done.returncode == 0 and signature:
+        return signature
+    said = (done.stderr or b"").decode("utf-8", "replace").strip()
+    why = "what it says is above" if is_seen else f"it ended with exit {done.returncode}"
+    why = said.splitlines()[-1] if said else why
+    raise Failed(f"ssh-keygen has not signed: {printable(why.strip())}", hint=_hint(said))
 
 
 def _hint(said: str) -> str:
