@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pacha.core.parcel import Parcel, Signed, digest_of, render
+from pacha.core.parcel import Parcel, Signed, digest_of, render, revision_of
 from pacha.core.parcel_line import parse
 from tests.sshd import make_key
 
@@ -69,7 +69,10 @@ def with_signature(stream: bytes, text: str, signature: str) -> bytes:
     """The same stream, and what somebody signed."""
     line, _, contents = stream.partition(b"\n")
     parcel = parse(line + b"\n")
-    whole = Parcel(parcel.deployment, parcel.wishes, parcel.packing, Signed(text, signature))
+    deployment = parcel.deployment
+    if not deployment.revision:  # as whoever renders one calls it
+        deployment = deployment._replace(revision=revision_of(deployment))
+    whole = Parcel(deployment, parcel.wishes, parcel.packing, Signed(text, signature))
     return render(whole) + contents
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pacha.core.parcel import Deployment, Item, Parcel, Script, Wishes, render, revision_of
+from pacha.core.parcel import Deployment, Item, Parcel, Script, Wishes, render
 from pacha.core.parcel_contents import pack
 from tests.command import Pacha
 from tests.faults.kill import wait_until
@@ -49,8 +49,6 @@ def stream(
     deployment = Deployment(
         more.pop("name", "web"), items=(*items, *(item for item, _ in files)), hooks=named, **more
     )
-    if not deployment.revision:  # as whoever renders one calls it
-        deployment = deployment._replace(revision=revision_of(deployment))
     packing, body = pack(deployment, contents)
     return render(Parcel(deployment, wishes or Wishes("anna@hub"), packing)) + body
 
