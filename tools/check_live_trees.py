@@ -44,6 +44,7 @@ OWN_FILES = {
     "adapters/pulls.py": "how pulls ended, in the state folder",
     "adapters/secrets.py": "the host's own key, in the state folder",
     "adapters/sessions.py": "the folder of sockets of kept connections",
+    "adapters/signatures.py": "files in memory, for ssh-keygen; whether a key that a person named is there",
     "adapters/spool.py": "contents between capture and store, in the state folder",
     "adapters/ssh.py": "the host keys that a server shows, in a folder of their own",
     "adapters/sshd.py": "sshd's public host keys",

@@ -102,7 +102,7 @@ def test_every_field_of_every_command_is_documented(tmp_path: Path) -> None:
     host.close()
 
     # The first two speak a protocol; for the others, tests/push and tests/pull.
-    elsewhere = {"serve", "receive", "push", "pull"}
+    elsewhere = {"serve", "receive", "push", "pull", "sign"}
     assert set(printed) == {*VERBS, "error"} - elsewhere
     unknown = {
         verb: missing

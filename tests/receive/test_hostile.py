@@ -105,12 +105,6 @@ def test_pachas_own_state_is_not_delivered(tmp_path: Path) -> None:
     assert host.pacha.state.is_dir()
 
 
-def test_who_may_sign_is_not_delivered(tmp_path: Path) -> None:
-    host = Target(tmp_path, settings='[push]\nallowed_signers = "/etc/pacha/allowed_signers"\n')
-    for parcel in (stream([file("/etc/pacha/allowed_signers", b"x")]), stream(absent=(b"/etc/pacha",))):
-        assert "who may sign" in host.receive(parcel).done["error"]["message"]
-
-
 def test_a_stream_that_stops_holds_nobody_up(host: Target) -> None:
     stuck = host.start()
     assert stuck.stdin is not None

@@ -1,9 +1,9 @@
 """Reads the directory of a deployment: `pacha.toml`, `files/`, `templates/`, `hooks/`.
 
-Called by `push`, before the first connection, and by a server that a host pulls from. Everything is read
-beneath the directory, no link is followed, and nothing but files is opened: a deployment may come from
-somebody else. What is read is checked by `core/deployment`; here only what cannot be read, or would be too
-much, is refused.
+Called by `push`, before the first connection, by `sign`, and by a server that a host pulls from. Everything
+is read beneath the directory, no link is followed, and nothing but files is opened: a deployment may come
+from somebody else. What is read is checked by `core/deployment`; here only what cannot be read, or would be
+too much, is refused. What was signed of a deployment lies beside these, and is no part of it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,63 @@ from difflib import get_close_matches
 from pacha.adapters.account import current
 from pacha.adapters.files.read import kind_of
 from pacha.adapters.files.tree import ABSENT, Directory, Tree
-from pacha.core.deployment import FILES, HOOKS, PARTS, TEMPLATES, Source, Sources
+from pacha.core.deployment import (
+    FILES,
+    HOOKS,
+    PARTS,
+    SIGNATURE_FILE,
+    STATEMENT_FILE,
+    TEMPLATES,
+    Source,
+    Sources,
+)
 from pacha.core.deployment_file import FILE_NAME
 from pacha.core.entry import DIRECTORY, FILE, SYMLINK
 from pacha.core.errors import ConfigError, UsageError
 from pacha.core.names import join
-from pacha.core.parcel_line import CONTENTS_AT_MOST, FILE_AT_MOST, ITEMS_AT_MOST
+from pacha.core.parcel_line import (
+    CONTENTS_AT_MOST,
+    FILE_AT_MOST,
+    ITEMS_AT_MOST,
+    SIGNATURE_AT_MOST,
+    STATEMENT_AT_MOST,
+)
 from pacha.core.patterns import Ignore
 from pacha.core.quantities import format_size
 from pacha.core.shown import shown
 from pacha.core.tracked import Vanished
 
 _ALIKE = 0.75  # of a directory's name and one of ours, to think that it was meant
+
+
+def read_signed(folder: str) -> tuple[bytes, bytes]:
+    """What was signed of it, and the signature, as they lie in its directory; both empty where neither is
+    there. ConfigError where there is one without the other, or they cannot be read.
+    """
+    statement, signature = (
+        _beside(folder, name, most)
+        for name, most in ((STATEMENT_FILE, STATEMENT_AT_MOST), (SIGNATURE_FILE, SIGNATURE_AT_MOST))
+    )
+    if bool(statement) != bool(signature):
+        lacks = SIGNATURE_FILE if statement else STATEMENT_FILE
+        raise ConfigError(f"{folder}/{lacks}: is missing, or empty", hint=f"pacha sign {folder}, again")
+    return statement, signature
+
+
+def _beside(folder: str, name: str, at_most: int) -> bytes:
+    with Tree(os.fsencode(os.path.realpath(folder))).directory(b"/") as top:
+        status = top.lstat(os.fsencode(name))
+        if status is None:
+            return b""
+        is_file = stat.S_ISREG(status.st_mode)
+        try:
+            data = top.read(os.fsencode(name), status, at_most).data if is_file else None
+        except (OSError, Vanished):
+            data = None
+    if data is None:
+        most = format_size(at_most)
+        raise ConfigError(f"{folder}/{name}: cannot be read, or is no file of at most {most}")
+    return data
 
 
 def read_deployment(folder: str, name: str = "") -> Sources:

@@ -12,15 +12,15 @@ import os
 from contextlib import suppress
 
 
-def replace(path: str, data: bytes, *, durable: bool = True) -> None:
-    """Replace or make a file of mode 0600: whoever reads it sees the old one or the new, whole. With
-    `durable` the new one is on the disk when this returns.
+def replace(path: str, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
+    """Replace or make a file, whoever may read it by `mode` and the umask: he sees the old one or the new,
+    whole. With `durable` the new one is on the disk when this returns.
     """
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".pacha.{os.urandom(8).hex()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        with open(os.open(temporary, flags, 0o600), "wb") as file:
+        with open(os.open(temporary, flags, mode), "wb") as file:
             file.write(data)
             file.flush()
             if durable:

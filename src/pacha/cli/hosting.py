@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pacha.adapters.index import Index
     from pacha.adapters.packages.system import System
     from pacha.adapters.preflight import Preflight
+    from pacha.adapters.signatures import Signatures
     from pacha.adapters.units import Units
     from pacha.cli.session import Session
     from pacha.core.config import Config
@@ -87,6 +88,11 @@ class Adapters:
 
         return Preflight(self._config.root, self._within("preflight"))
 
+    def signatures(self) -> Signatures:
+        from pacha.adapters.signatures import Signatures
+
+        return Signatures()
+
     def stage(self, files: Mapping[str, bytes]) -> AbstractContextManager[Hooks]:
         from pacha.adapters.staging import staged
 
@@ -133,7 +139,7 @@ def host_of(session: Session, config: Config) -> Host:
         journals=Journals(os.path.join(folder, "journal")),
         change_file=ChangeFile(os.path.join(folder, NAME)),
         rebuild_file=ChangeFile(os.path.join(folder, "rebuild.json")),
-        deployments=Deployments(os.path.join(folder, "deployed")),
+        deployments=Deployments(os.path.join(folder, "deployed"), os.path.join(folder, "signed")),
         adapters=Adapters(session, config, locks, tree),
         new_spool=lambda: Spool(folder),
         now_ns=machine.now_ns,

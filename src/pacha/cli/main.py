@@ -32,6 +32,7 @@ VERBS = {
     "rebuild": "make a fresh machine what a host was",
     "push": "deliver a deployment to hosts, and tell what happened at each",
     "pull": "fetch a deployment from this host's server, and make it live here",
+    "sign": "sign a deployment for hosts that take nothing else",
     "confirm": "keep what an operation with --confirm did",
     "verify": "check the store, the servers' copies, and the live files against it",
     "forget": "remove a secret's content from the history",

@@ -38,7 +38,7 @@ class Pull:
         self.error: PachaError | None = None  # of what was done last
         try:
             reach = partial(delivery, session)
-            self._obtained = obtain(name, session.config.servers, reach, self._spool, note)
+            self._obtained = obtain(name, session.config.servers, reach, session.host, self._spool, note)
         except (PachaError, OSError) as problem:
             _note(session, name, "", _explained(problem))
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from pacha.cli.asking import ask, before_asking, will_ask
+from pacha.cli.push_signed import signed_for
 from pacha.cli.push_stop import Stopping
 from pacha.cli.push_watch import watcher
 from pacha.cli.pushed import exit_code, print_closing, print_outcomes, pushed_object, unsettled
@@ -19,7 +20,7 @@ from pacha.core.answer import CHANGED, NO_PACHA, Outcome
 from pacha.core.deployment import Rendered
 from pacha.core.destinations import expand
 from pacha.core.errors import Refused, UsageError
-from pacha.core.parcel import Confirmation, Parcel, Wishes, render, render_confirmation
+from pacha.core.parcel import Confirmation, Parcel, Signed, Wishes, render, render_confirmation
 from pacha.core.parcel_contents import pack
 from pacha.core.parcel_line import LONGEST_WAIT_NS, SHORTEST_WAIT_NS
 from pacha.core.quantities import parse_duration
@@ -74,7 +75,7 @@ def run(session: Session, options: Namespace) -> int:
     hosts = _hosts(session, options)
     prepared = deployment(options.deployment)
     rendered = {host: prepared.for_host(host) for host in hosts}
-    call = _Call(session, options, prepared.name)
+    call = _Call(session, options, prepared.name, signed_for(session, options.deployment, rendered))
     if asks:
         looked = call.push(rendered, dry_run=True)
         if looked.is_stopped:
@@ -168,10 +169,11 @@ def _remember(session: Session, folder: str, hosts: Iterable[str], left: Iterabl
 class _Call:
     """One call of the verb: perhaps a look beforehand, then the push, over the same connections."""
 
-    def __init__(self, session: Session, options: Namespace, name: str) -> None:
+    def __init__(self, session: Session, options: Namespace, name: str, signed: Mapping[str, Signed]) -> None:
         self._session = session
         self._options = options
         self._name = name
+        self._signed = signed
         self._sessions: Sessions = pushing(session)
         self._by = pusher()
         self._confirm_ns = _time_to_confirm(options.confirm)
@@ -195,7 +197,7 @@ class _Call:
             if not packed or packed[0][0] is not made:
                 packed[:] = [(made, *pack(made.deployment, made.contents))]
             _, packing, contents = packed[0]
-            return render(Parcel(made.deployment, wishes, packing)), contents
+            return render(Parcel(made.deployment, wishes, packing, self._signed.get(host))), contents
 
         watching = watcher(
             len(rendered), as_json=self._session.as_json, quiet=bool(options.quiet), dry_run=dry_run

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pacha.adapters.pulls import Pulls
     from pacha.adapters.sessions import Sessions
     from pacha.cli.session import Session
-    from pacha.core.deployment import Prepared
+    from pacha.core.deployment import Prepared, Sources
     from pacha.ops.fetch import Fetched
     from pacha.ops.ports import Copy
 
@@ -97,10 +97,47 @@ def last_push(session: Session) -> ChangeFile:
 
 def deployment(folder: str) -> Prepared:
     """A deployment, read from its directory and checked."""
-    from pacha.adapters.deployment import read_deployment
     from pacha.core.deployment import Prepared
 
-    return Prepared(read_deployment(folder))
+    return Prepared(sources(folder))
+
+
+def sources(folder: str) -> Sources:
+    """A deployment as its directory has it."""
+    from pacha.adapters.deployment import read_deployment
+
+    return read_deployment(folder)
+
+
+class SignedFiles:
+    """What was signed of a deployment, and the signature: two files in its directory."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def read(self) -> tuple[bytes, bytes]:
+        """(what was signed, the signature), both empty where it never was."""
+        from pacha.adapters.deployment import read_signed
+
+        return read_signed(self._folder)
+
+    def key_of(self, statement: bytes, signature: bytes) -> str:
+        """Which key signed it; empty where it is not what was signed."""
+        from pacha.adapters.signatures import key_of
+
+        return key_of(statement, signature)
+
+    def sign(self, statement: bytes, key: str | None) -> bytes:
+        """Sign it, asking on the terminal what is to be asked."""
+        from pacha.adapters.signatures import sign
+
+        return sign(statement, key)
+
+    def write(self, statement: bytes, signature: bytes) -> None:
+        """Keep both."""
+        from pacha.adapters.signatures import write_signed
+
+        write_signed(self._folder, statement, signature)
 
 
 def archives(session: Session) -> tuple[bytes, Callable[[tuple[int, int], str, str], bytes]]:

@@ -88,10 +88,15 @@ def _receive(session: Session, parcel: Parcel, read: Callable[[int], bytes], out
     host = session.host
     outcome["host"] = host.name
     host.lock.be_known_as(f"receive: {parcel.deployment.name}, pushed by {parcel.wishes.by or 'unknown'}")
+    vouched = None
+    if host.config.push_allowed_signers is not None:  # before anything more of the stream is read
+        from pacha.ops.signing import vouch
+
+        vouched = vouch(host, parcel)
     spool = session.closing(host.new_spool())
     contents = {digest: spool.put(data) for digest, data in unpack(parcel, read)}
     signal.alarm(0)
-    work = Receiving(host, parcel, contents, spool)
+    work = Receiving(host, parcel, contents, spool, vouched)
     try:
         work.run()
     except BaseException:

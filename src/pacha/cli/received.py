@@ -1,6 +1,6 @@
 """What making a deployment live has done, or would do, as the fields of the contract.
 
-Called by `cli/receive` and `cli/fetched`, whatever the end was; itself no verb. Nothing is imported that a
+Called by `cli/receive` and `cli/pulled`, whatever the end was; itself no verb. Nothing is imported that a
 push which goes well does not need.
 """
 
@@ -33,6 +33,7 @@ def received(host: Host, work: Receiving) -> dict[str, Any]:
         "diffs": work.diffs,
         "reverted": work.is_reverted,
         "confirm": work.confirm or None,
+        "signed_by": work.signer or None,
         "would_run": work.would_run,
         "seconds": round(work.seconds, 3),
     }

@@ -4,9 +4,9 @@ that it named once.
 Written by `pacha receive`, and read by the next, which must not silently overwrite what somebody has changed
 since; later by whatever tells drift. It must not look at any file.
 
-The text is JSON lines: first `{deployment, revision, by, time_ns, digest, ticket}`, then one path a line
-with its entry as a metadata line, or null where the deployment has it absent; a third value, true, where the
-deployment does not name it any more.
+The text is JSON lines: first `{deployment, revision, by, time_ns, digest, ticket, signed_by, serial}`,
+then one path a line with its entry as a metadata line, or null where the deployment has it absent; a third
+value, true, where the deployment does not name it any more.
 """
 
 from __future__ import annotations
@@ -19,9 +19,18 @@ from pacha.core.entry import Entry, parse_entry, render_entry
 from pacha.core.names import escape_all, unescape
 
 
+class Accepted(NamedTuple):
+    """The newest of the deployments of one name that a host has taken by its signature, and when."""
+
+    serial: int
+    digest: str
+    time_ns: int
+
+
 class Deployed(NamedTuple):
     """One deployment as it was made live; `digest` tells whether the next is another, `ticket` which push it
-    was, where it had to be confirmed. `former` is how it left what it does not name any more.
+    was, where it had to be confirmed. `former` is how it left what it does not name any more. `signed_by` and
+    `serial` are empty where nobody had to sign.
     """
 
     deployment: str
@@ -32,6 +41,8 @@ class Deployed(NamedTuple):
     entries: Mapping[bytes, Entry | None]
     ticket: str = ""
     former: Mapping[bytes, Entry | None] = {}
+    signed_by: str = ""
+    serial: int = 0
 
 
 def facet(entry: Entry | None) -> Entry | None:

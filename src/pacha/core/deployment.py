@@ -1,8 +1,8 @@
 """A deployment: what was read from its directory, checked as a whole, and what of it goes to which host.
 
-Called by `push`, and by a server that a host pulls from (and later by whatever signs a deployment), which
-read it by `adapters/deployment`. Everything that can be wrong is found here, before the first connection, and
-told with file and line. It must not read a file, nor know how anything travels: that is `core/parcel`.
+Called by `push`, `sign` and a server that a host pulls from, which read it by `adapters/deployment`.
+Everything that can be wrong is found here, before the first connection, and told with file and line. It must
+not read a file, nor know how anything travels: that is `core/parcel`.
 
     Sources, as read → Prepared, checked → for_host → Rendered, with the values of one host in its templates
 """
@@ -20,7 +20,7 @@ from pacha.core.destinations import host_of
 from pacha.core.entry import DIRECTORY, FILE, SYMLINK, content_digest
 from pacha.core.errors import ConfigError, Refused
 from pacha.core.names import ancestors, is_below, split
-from pacha.core.parcel import MOMENTS, Deployment, Item, Parcel, Script, canonical, render
+from pacha.core.parcel import MOMENTS, Deployment, Item, Parcel, Script, render, revision_of
 from pacha.core.parcel_line import FILE_AT_MOST, is_hook, parse, path_fault
 from pacha.core.patterns import Ignore
 from pacha.core.quantities import format_size
@@ -28,10 +28,10 @@ from pacha.core.shown import shown
 from pacha.core.template import fill, names
 
 FILES, TEMPLATES, HOOKS = PARTS = ("files", "templates", "hooks")
+STATEMENT_FILE, SIGNATURE_FILE = "signed.json", "signed.json.sig"  # no part of it: see core/signed
 # What a file's own mode in files/ never gives: a checkout under another umask would make it so.
 _NOT_BY_CHECKOUT = 0o7022
 _DEFAULT = ""  # root, or who receives it: the host knows
-_REVISION_DIGITS = 12
 
 
 class Source(NamedTuple):
@@ -119,7 +119,7 @@ class Prepared:
                 Script(moment, name, _keep(data, contents), len(data)) for moment, name, data in self._scripts
             ),
         )
-        made = made._replace(revision=_digest(canonical(made))[:_REVISION_DIGITS])
+        made = made._replace(revision=revision_of(made))
         try:
             parse(render(Parcel(made)))
         except Refused as problem:

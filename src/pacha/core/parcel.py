@@ -7,10 +7,12 @@ The stream is one line of JSON, then the contents. The line has four parts:
 
     {"format": 1, "deployment": {…}, "push": {…}, "packing": "zlib"}
 
-`deployment` is what the host shall be, with the digest of every file and hook: `canonical` are its bytes, so
-that a signature over them covers everything that takes effect. `push` is what is asked this time. The
-contents are those of the files, then of the hooks, in that order, each distinct one once, one right behind
-the other; all of them together are one zlib stream where `packing` says so.
+`deployment` is what the host shall be, with the digest of every file and hook: `digest_of` is that of its
+bytes, so that a signature over it covers everything that takes effect. `push` is what is asked this time. A
+deployment that somebody signed has a fifth part, `"signed": {"statement": "…", "signature": "…"}`: what
+`core/signed` tells, as text, and the armoured SSH signature over its bytes. The contents are those of the
+files, then of the hooks, in that order, each distinct one once, one right behind the other; all of
+them together are one zlib stream where `packing` says so.
 
 Paths and the targets of links are bytes: printable ASCII stands for itself, `%` and all else is
 percent-escaped.
@@ -31,6 +33,8 @@ from pacha.core.names import escape_all
 FORMAT = 1
 MOMENTS = ("pre-push", "check", "post-push", "on-failure")
 PLAIN, ZLIB = "none", "zlib"
+SIGNED_BY = "signed by"  # in the history: what follows is true, and no pusher's word
+_REVISION_DIGITS = 12
 
 
 class Item(NamedTuple):
@@ -95,12 +99,20 @@ class Wishes(NamedTuple):
     ticket: str = ""
 
 
+class Signed(NamedTuple):
+    """What somebody signed, to the byte, and the signature; both ASCII."""
+
+    statement: str
+    signature: str
+
+
 class Parcel(NamedTuple):
     """A deployment on its way to one host."""
 
     deployment: Deployment
     wishes: Wishes = Wishes()
     packing: str = PLAIN
+    signed: Signed | None = None
 
 
 class Confirmation(NamedTuple):
@@ -122,12 +134,22 @@ def render(parcel: Parcel) -> bytes:
         "push": parcel.wishes._asdict(),
         "packing": parcel.packing,
     }
+    if parcel.signed is not None:
+        values["signed"] = parcel.signed._asdict()
     return _dumped(values) + b"\n"
 
 
-def canonical(deployment: Deployment) -> bytes:
-    """The bytes that stand for the whole of it."""
-    return _dumped(_deployment_values(deployment))
+def digest_of(deployment: Deployment) -> str:
+    """SHA-256 of everything that takes effect: the revision is words."""
+    import hashlib
+
+    values = _deployment_values(deployment._replace(revision=""))
+    return hashlib.sha256(_dumped(values)).hexdigest()
+
+
+def revision_of(deployment: Deployment) -> str:
+    """What a deployment's revision is called by whoever renders it."""
+    return digest_of(deployment)[:_REVISION_DIGITS]
 
 
 def _dumped(values: dict[str, Any]) -> bytes:

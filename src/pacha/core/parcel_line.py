@@ -20,12 +20,14 @@ from pacha.core.parcel import (
     FORMAT,
     MOMENTS,
     PLAIN,
+    SIGNED_BY,
     ZLIB,
     Confirmation,
     Deployment,
     Item,
     Parcel,
     Script,
+    Signed,
     Unit,
     Wishes,
     escaped,
@@ -33,10 +35,14 @@ from pacha.core.parcel import (
 from pacha.core.rules import is_temporary
 from pacha.core.shown import shown
 
-LINE_AT_MOST = 8_000_000
+STATEMENT_AT_MOST = 4_000_000
+SIGNATURE_AT_MOST = 65_536
+# Of a statement that was signed each character takes two bytes at the most.
+LINE_AT_MOST = 8_000_000 + 2 * (STATEMENT_AT_MOST + SIGNATURE_AT_MOST)
 ITEMS_AT_MOST = 20_000
 FILE_AT_MOST = LARGEST_SENT  # what a server keeps
 CONTENTS_AT_MOST = 512_000_000
+_PARTS_AT_MOST = 400_000  # brackets: each object or list may take fifty times what it is in the line
 _PATH_AT_MOST = 4095
 _NAME_AT_MOST = 255
 _TEXT_AT_MOST = 256
@@ -54,6 +60,11 @@ _OF_THE_KERNEL = (b"/proc", b"/sys", b"/dev")
 
 
 # -- what single values may be, also for who checks a deployment by file and line ----------------------------
+
+
+def is_deployment_name(text: str) -> bool:
+    """Whether a deployment can have that name."""
+    return bool(_NAME.fullmatch(text))
 
 
 def is_package(text: str) -> bool:
@@ -112,14 +123,16 @@ def parse(line: bytes) -> Parcel:
     return _parse_parcel(_first(line))
 
 
-def _first(line: bytes) -> _Values:
+def _first(line: bytes) -> Values:
     """Its object, of a format that is known."""
     if len(line) > LINE_AT_MOST:
         raise refusal(f"its first line is longer than {LINE_AT_MOST:,} bytes")
+    if line.count(b"[") + line.count(b"{") > _PARTS_AT_MOST:
+        raise refusal("its first line has more parts than any deployment")
     if not line.endswith(b"\n"):
         raise refusal("it ended within its first line")
     try:
-        values = _Values(json.loads(line), "the first line")
+        values = Values(json.loads(line), "the first line")
     except (ValueError, RecursionError):
         raise refusal("its first line is no JSON object") from None
     if values.take("format", int) != FORMAT:
@@ -130,16 +143,28 @@ def _first(line: bytes) -> _Values:
     return values
 
 
-def _parse_parcel(values: _Values) -> Parcel:
+def _parse_parcel(values: Values) -> Parcel:
     deployment = _parse_deployment(values.inner("deployment"))
     wishes = _parse_wishes(values.inner("push"))
     packing = values.one_of("packing", (PLAIN, ZLIB))
+    signed = _parse_signed(values.inner("signed")) if "signed" in values.given else None
     values.end()
-    return Parcel(deployment, wishes, packing)
+    return Parcel(deployment, wishes, packing, signed)
 
 
-def _parse_wishes(values: _Values) -> Wishes:
+def _parse_signed(values: Values) -> Signed:
+    statement, signature = values.take("statement", str), values.take("signature", str)
+    for text, most in ((statement, STATEMENT_AT_MOST), (signature, SIGNATURE_AT_MOST)):
+        if len(text) > most or not text.isascii() or "\0" in text:
+            raise refusal(f"what was signed is no text of at most {most:,} bytes")
+    values.end()
+    return Signed(statement, signature)
+
+
+def _parse_wishes(values: Values) -> Wishes:
     by = values.text("by")
+    if SIGNED_BY in by:
+        raise refusal("who pushes does not say who signed")
     dry_run, force, diff = (values.take(name, bool) for name in ("dry_run", "force", "diff"))
     confirm_ns, ticket = values.take("confirm_ns", int), values.take("ticket", str)
     if confirm_ns and not SHORTEST_WAIT_NS <= confirm_ns <= LONGEST_WAIT_NS:
@@ -150,7 +175,7 @@ def _parse_wishes(values: _Values) -> Wishes:
     return Wishes(by, dry_run, force, diff, confirm_ns, ticket)
 
 
-def _parse_deployment(values: _Values) -> Deployment:
+def _parse_deployment(values: Values) -> Deployment:
     found = Deployment(
         values.matching("name", _NAME),
         values.text("revision"),
@@ -167,7 +192,7 @@ def _parse_deployment(values: _Values) -> Deployment:
     return found
 
 
-def _parse_item(values: _Values) -> Item:
+def _parse_item(values: Values) -> Item:
     path = _path(values.take("path", str))
     values.where = shown(path)
     kind = values.take("kind", str).encode("ascii", "replace")
@@ -187,7 +212,7 @@ def _parse_item(values: _Values) -> Item:
     return item
 
 
-def _parse_hook(values: _Values) -> Script:
+def _parse_hook(values: Values) -> Script:
     moment = values.one_of("moment", MOMENTS)
     hook = Script(
         moment, values.matching("name", _HOOK), values.matching("sha256", _SHA256), values.size("size")
@@ -196,7 +221,7 @@ def _parse_hook(values: _Values) -> Script:
     return hook
 
 
-def _parse_unit(values: _Values) -> Unit:
+def _parse_unit(values: Values) -> Unit:
     unit = Unit(values.matching("name", _UNIT), tuple(values.list_of("paths", str)))
     values.end()
     for pattern in unit.paths:
@@ -265,8 +290,10 @@ def _check_contents(deployment: Deployment) -> None:
         raise refusal(f"its contents are more than {CONTENTS_AT_MOST:,} bytes")
 
 
-class _Values:
-    """A JSON object being taken apart: each key is asked for once, and none may be left."""
+class Values:
+    """A JSON object being taken apart: each key is asked for once, and none may be left. `where` names it in
+    messages.
+    """
 
     def __init__(self, given: Any, where: str) -> None:
         if not isinstance(given, dict):
@@ -318,11 +345,11 @@ class _Values:
                 raise refusal(f"{value[:80]!a} in {key!r} has not the form that it must have")
         return list(self.given[key])
 
-    def inner(self, key: str) -> _Values:
-        return _Values(self.take(key, dict), key)
+    def inner(self, key: str) -> Values:
+        return Values(self.take(key, dict), key)
 
-    def inners(self, key: str) -> list[_Values]:
-        return [_Values(value, f"an entry of {key!r}") for value in self.list_of(key, dict)]
+    def inners(self, key: str) -> list[Values]:
+        return [Values(value, f"an entry of {key!r}") for value in self.list_of(key, dict)]
 
     def end(self) -> None:
         """Nothing may be passed over that might matter."""

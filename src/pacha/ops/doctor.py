@@ -167,6 +167,19 @@ def _secrets(host: Host) -> list[tuple[str, ...]]:
     return [(OK, "encrypted, and recovery survives the host" if named else "none are configured")]
 
 
+def _signers(host: Host) -> list[tuple[str, ...]]:
+    path = host.config.push_allowed_signers
+    if path is None:
+        return []
+    from pacha.ops.signing import read_signers
+
+    lines = [line for line in read_signers(host, path).splitlines() if line.strip() and line[:1] != b"#"]
+    if not lines:
+        words = f"{show_path(path)} is empty: no push is taken"
+        return [(WARNING, words, "a line for each person: docs/how-to/sign.md")]
+    return [(OK, f"only what one of {len(lines)} in {show_path(path)} has signed is taken")]
+
+
 def _exposed(host: Host) -> list[tuple[str, ...]]:
     from pacha.ops.exposed import exposed
 
@@ -189,4 +202,5 @@ _CHECKS: dict[str, Callable[[Host], list[tuple[str, ...]]]] = {
     "servers": _servers,
     "secrets": _secrets,
     "exposed": _exposed,
+    "signers": _signers,
 }

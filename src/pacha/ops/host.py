@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Preflight,
         Secrets,
         Server,
+        Signatures,
         Spool,
         Store,
         System,
@@ -100,6 +101,7 @@ class Adapters(Protocol):
     def forgets(self) -> Forgets: ...
     def units(self) -> Units: ...
     def preflight(self) -> Preflight: ...
+    def signatures(self) -> Signatures: ...
     def stage(self, files: Mapping[str, bytes]) -> AbstractContextManager[Hooks]: ...
     def open_store(self, path: bytes) -> Store: ...
     def server(self, address: str) -> Server: ...
@@ -225,3 +227,8 @@ class Host:
     def preflight(self) -> Preflight:
         """Where a plan can be tried."""
         return self._adapters.preflight()
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        """What tells who signed something."""
+        return self._adapters.signatures()

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pacha.core.asked import Asked
-from pacha.core.deployed import Deployed
+from pacha.core.deployed import Accepted, Deployed
 from pacha.core.entry import Entry
 from pacha.core.facts import Facts, Package
 from pacha.core.line import Acknowledged, Known
@@ -299,10 +299,19 @@ class Spool(Protocol):
 
 
 class Deployments(Protocol):
-    """What was deployed last."""
+    """What was deployed last, and what of it was taken by its signature."""
 
     def all(self) -> list[Deployed]: ...
     def put(self, deployed: Deployed) -> None: ...
+    def accepted(self, name: str) -> Accepted | None: ...
+    def accept(self, name: str, accepted: Accepted) -> None: ...
+    def seen_ns(self) -> int: ...
+
+
+class Signatures(Protocol):
+    """Who signed something."""
+
+    def signer(self, signers: bytes, statement: bytes, signature: bytes) -> str: ...
 
 
 class Units(Protocol):

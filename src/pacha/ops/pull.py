@@ -15,8 +15,10 @@ from pacha.core.parcel import Parcel, Wishes
 from pacha.core.parcel_contents import unpack
 from pacha.core.parcel_line import LINE_AT_MOST, parse
 from pacha.ops.receive import Receiving
+from pacha.ops.signing import vouch
 
 if TYPE_CHECKING:
+    from pacha.core.signed import Vouched
     from pacha.core.tracked import Blob
     from pacha.ops.host import Host
     from pacha.ops.ports import Spool
@@ -41,25 +43,27 @@ class Obtained(NamedTuple):
     address: str
     parcel: Parcel
     contents: Mapping[str, Blob]
+    vouched: Vouched | None  # who signed it, where this host asks
 
 
 def obtain(
     name: str,
     addresses: Sequence[str],
     reach: Callable[[str, str], Delivery],
+    host: Host,
     spool: Spool,
     note: Callable[[str], None],
 ) -> Obtained:
-    """The deployment of that name from the first server that can be reached and has it. Raise what is wrong
-    with the first that it was, where there is none; or Refused where a server says no, or sends what is none:
-    another one may have what is older.
+    """The deployment of that name, for the host, from the first server that can be reached and has it. Raise
+    what is wrong with the first that it was, where there is none; or Refused where a server says no, or sends
+    what is none: another one may have what is older.
     """
     if not addresses:
         raise UsageError("this host has no server to pull from", hint="pacha join SERVER")
     problems: list[PachaError] = []
     for number, address in enumerate(addresses, 1):
         try:
-            return _obtain_from(address, name, reach, spool)
+            return _obtain_from(address, name, reach, host, spool)
         except (Unreachable, NotFound) as problem:
             problems.append(problem)
             if number < len(addresses):
@@ -68,13 +72,16 @@ def obtain(
     raise next((one for one in problems if isinstance(one, Unreachable)), problems[0])
 
 
-def _obtain_from(address: str, name: str, reach: Callable[[str, str], Delivery], spool: Spool) -> Obtained:
+def _obtain_from(
+    address: str, name: str, reach: Callable[[str, str], Delivery], host: Host, spool: Spool
+) -> Obtained:
     delivery = reach(address, name)
     try:
         delivery.allow(_LINE)
         parcel = parse(delivery.readline(LINE_AT_MOST + 1))
         if parcel.deployment.name != name:
             raise Refused(f"it is called {parcel.deployment.name!a}, and {name} was asked for")
+        vouched = vouch(host, parcel)  # before anything more of the stream is read
         delivery.allow(_CONTENTS + sum(parcel.deployment.contents().values()) / _SLOWEST)
         contents = {digest: spool.put(data) for digest, data in unpack(parcel, delivery.read)}
     except Refused as problem:
@@ -82,12 +89,13 @@ def _obtain_from(address: str, name: str, reach: Callable[[str, str], Delivery],
         raise Refused(words, hint=problem.hint) from problem
     finally:
         delivery.close()
-    return Obtained(address, parcel, contents)
+    return Obtained(address, parcel, contents, vouched)
 
 
 def receiving(host: Host, obtained: Obtained, wishes: Wishes, spool: Spool) -> Receiving:
     """What makes it live, or looks at it, as this host's own people wish."""
-    return Receiving(host, obtained.parcel._replace(wishes=wishes), obtained.contents, spool)
+    parcel = obtained.parcel._replace(wishes=wishes)
+    return Receiving(host, parcel, obtained.contents, spool, obtained.vouched)
 
 
 def record(host: Host, done: Receiving, began_ns: int) -> str | None:

@@ -1,6 +1,7 @@
 """Receive: make this host what a deployment says, all of it or nothing.
 
-Called by the verbs, with a parcel whose every form and content was checked. Under the lock: plan → what
+Called by the verbs, with a parcel whose every form and content was checked, and with who vouches for it,
+where this host asks for signatures (`ops/signing`). Under the lock: plan → what
 somebody changed by hand is refused, or forced → `pre-push` hooks → packages → `check` hooks on the new tree
 before it is live → journal, live → services → `post-push` hooks → done, when the journal says so on the disk.
 Whatever fails after the first live file was touched is undone by the images in the journal. The history is
@@ -9,17 +10,16 @@ written afterwards (`ops/pushed`): here no index is opened and no Mercurial star
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pacha.core.deployed import Deployed, render
-from pacha.core.errors import Busy, Failed, HookFailed, NoSpace, PachaError, Refused, Unavailable
-from pacha.core.names import split
-from pacha.core.parcel import Parcel, canonical
+from pacha.core.deployed import Accepted, Deployed, render
+from pacha.core.errors import Busy, Failed, HookFailed, NoSpace, PachaError, Unavailable
+from pacha.core.parcel import SIGNED_BY, Parcel, digest_of
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
 from pacha.core.shown import shown
@@ -27,11 +27,14 @@ from pacha.ops import aside
 from pacha.ops.apply import Apply, Done
 from pacha.ops.heal import prepare_for_push, refuse_while_waiting, start_timer
 from pacha.ops.moments import Ran, run_hooks
+from pacha.ops.receive_layer import laid
+from pacha.ops.receive_packages import install, lacking
 from pacha.ops.receive_plan import Planned, plan_deployment, refusal
 from pacha.ops.services import Service, Tending, concerned, serve_again
 from pacha.ops.told import step_objects
 
 if TYPE_CHECKING:
+    from pacha.core.signed import Vouched
     from pacha.core.tracked import Blob
     from pacha.ops.host import Host
     from pacha.ops.ports import Hooks, Journal, Spool
@@ -44,9 +47,17 @@ _PARTING = "on-failure/"
 class Receiving:
     """One push being received; what has happened so far is in the attributes, whatever `run` raises."""
 
-    def __init__(self, host: Host, parcel: Parcel, contents: Mapping[str, Blob], spool: Spool) -> None:
+    def __init__(
+        self,
+        host: Host,
+        parcel: Parcel,
+        contents: Mapping[str, Blob],
+        spool: Spool,
+        vouched: Vouched | None = None,
+    ) -> None:
         self._host = host
         self._parcel = parcel
+        self._vouched = vouched
         self._deployment = parcel.deployment
         self._contents = contents
         self._spool = spool
@@ -87,10 +98,10 @@ class Receiving:
         """
         with self._host.live_lock, ExitStack() as stack:
             prepare_for_push(self._host)
-            self._enter("plan")
-            missing = self._missing()
-            self._plan()
             self._refuse_unsigned()
+            self._enter("plan")
+            missing = lacking(self._host, self._deployment.packages)
+            self._plan()
             wishes = self._parcel.wishes
             is_done = not self.planned.steps and not missing and self._is_as_deployed()
             if wishes.dry_run or wishes.diff:
@@ -103,6 +114,7 @@ class Receiving:
                 )
                 return
             if is_done:
+                self._accept()
                 return
             refuse_while_waiting(self._host)
             self._refuse_others()
@@ -122,9 +134,18 @@ class Receiving:
         self.planned = plan_deployment(self._host, self._deployment)
 
     def _refuse_unsigned(self) -> None:
+        """Under the lock nothing newer can come between any more."""
         if self._host.config.push_allowed_signers is not None:
-            hint = "to take it all the same, take allowed_signers out of [push] on the host"
-            raise Refused("only what is signed is taken here, and this deployment is not", hint=hint)
+            from pacha.ops.signing import still_newest
+
+            still_newest(self._host, self._parcel, self._vouched)
+
+    def _accept(self) -> None:
+        """What is there already by another signature is, from now on, not taken by an older one."""
+        vouched = self._vouched
+        if vouched is not None and vouched.serial:
+            accepted = Accepted(vouched.serial, self._digest, self._host.now_ns())
+            self._host.deployments.accept(self._deployment.name, accepted)
 
     def _refuse_others(self) -> None:
         others = self.planned.others
@@ -138,21 +159,25 @@ class Receiving:
         digests = self._digests
         return diffs(self._host, steps, lambda path: self._content(digests[path]))
 
-    def _missing(self) -> list[str]:
-        if not self._deployment.packages:
-            return []
-        present = self._host.system.present()
-        return [name for name in self._deployment.packages if name.encode() not in present]
-
     def _is_as_deployed(self) -> bool:
         """Whether this very deployment was the last of its name: then its hooks have run."""
         last = (self._deployment.name, self._digest)
         return any((one.deployment, one.digest) == last for one in self._host.deployments.all())
 
-    @property
+    @cached_property
     def _digest(self) -> str:
-        """Of everything that takes effect: the revision is words."""
-        return hashlib.sha256(canonical(self._deployment._replace(revision=""))).hexdigest()
+        return digest_of(self._deployment)
+
+    @property
+    def signer(self) -> str:
+        """Who signed it, where somebody had to."""
+        return self._vouched.signer if self._vouched is not None else ""
+
+    @property
+    def _author(self) -> str:
+        """Who pushed it, in his own words, and who signed it."""
+        pushed_by = self._parcel.wishes.by or self._host.author
+        return f"{pushed_by}, {SIGNED_BY} {self.signer}" if self.signer else pushed_by
 
     # -- doing -----------------------------------------------------------------------------------------
 
@@ -221,7 +246,7 @@ class Receiving:
         return {
             "id": journal.id, "verb": "push", "host": self._host.name,
             "target": self.target, "is_whole": True,
-            "author": wishes.by or self._host.author, "deployed": render(self._record()).decode(),
+            "author": self._author, "deployed": render(self._record()).decode(),
             "ticket": wishes.ticket, "on_failure": self._parting_hooks(journal),
             "wait_ns": wishes.confirm_ns,
         }  # fmt: skip
@@ -242,6 +267,7 @@ class Receiving:
         return Deployed(
             deployment.name, deployment.revision, self._parcel.wishes.by, self._host.now_ns(), self._digest,
             self.planned.desired, self._parcel.wishes.ticket, self.planned.former,
+            self.signer, self._vouched.serial if self._vouched is not None else 0,
         )  # fmt: skip
 
     def _images(self, steps: Sequence[Step]) -> Iterator[bytes | None]:
@@ -256,17 +282,9 @@ class Receiving:
     def _content(self, digest: str) -> bytes:
         return self._spool.get(self._contents[digest])
 
-    def _install(self, missing: Sequence[str]) -> None:
+    def _install(self, names: Sequence[str]) -> None:
         self._enter("packages")
-        system, line = self._host.system, self._host.report.tool_output
-        if not system.family():
-            raise Failed("there is no package manager here that Pacha knows", hint="install them otherwise")
-        wishes = [(name.encode(), None) for name in missing]
-        if system.install(wishes, line) != 0:
-            system.refresh(line)  # what the repositories have may have moved on
-            system.install(wishes, line)
-        left = self._missing()
-        self.packages = [name for name in missing if name not in left]
+        self.packages, left = install(self._host, names)
         if left:
             raise Failed(f"not installed: {', '.join(left)}", hint="what the package manager said is above")
 
@@ -279,8 +297,7 @@ class Receiving:
                 self._moment("check", "nothing was changed")
                 self.preflight = "done"
                 return
-            with self._host.preflight.laid(_directories(self._host, self.planned.steps)) as (tree, journals):
-                self._lay(tree, journals)
+            with laid(self._host, self.planned.steps, self._images):
                 self.preflight = "done"
                 self._moment("check", "nothing was changed")
         except Unavailable as problem:
@@ -291,17 +308,6 @@ class Receiving:
                 ) from problem
             self.preflight = str(problem)
             self._host.report.note(f"checked after going live: {problem}")
-
-    def _lay(self, tree: Any, journals: Any) -> None:
-        """Make the plan's files in the layer, by the one writer that there is."""
-        inside = self._host.within(tree)
-        journal = journals.new("preflight")
-        work = Apply(inside, journal, self.planned.steps, whole=journal.id)
-        work.prepare({"id": journal.id, "verb": "push"}, self._images, None)
-        if work.failed is None:
-            work.run()
-        if work.failed is not None:
-            raise Unavailable(f"{shown(work.failed.step.path)} over the live tree: {work.failed.reason}")
 
     def _tend_services(self, journal: Journal | None = None) -> None:
         """Restart and reload what has to do with a path that changed; the journal tells it to who undoes
@@ -386,14 +392,3 @@ def _not_done(done: Done, outcome: str) -> PachaError:
     if done.reason in (os.strerror(28), os.strerror(122)):
         return NoSpace(words, hint="free some space and push again")
     return Failed(words, hint=_NEXT)
-
-
-def _directories(host: Host, steps: Sequence[Step]) -> list[bytes]:
-    """The directories over which a layer must lie so that the steps can be done in it."""
-    found = set()
-    for step in steps:
-        directory = split(step.path)[0]
-        while not host.tree.is_directory(directory):
-            directory = split(directory)[0]
-        found.add(directory)
-    return sorted(found)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Attributes that vouch for a content: they do not go over to another.
 _OF_THE_CONTENT = (b"security.capability", b"security.ima")
+_WRITABLE_BY_OTHERS = 0o022
 _NOBODY, _LARGEST_ACCOUNT = -1, 0xFFFFFFFF
 
 
@@ -201,6 +202,17 @@ def _check_places(host: Host, deployment: Deployment) -> None:
         for place, words in own.items():
             if is_below(path, place) or (is_below(place, path) and not is_kept):
                 raise Refused(f"{shown(path)} is not delivered: {shown(place)} is {words}")
+    _check_above_signers(host, deployment)
+
+
+def _check_above_signers(host: Host, deployment: Deployment) -> None:
+    """Refuse to open a directory on the way to the list of signers: nothing would be taken here any more."""
+    place = host.config.push_allowed_signers
+    for item in deployment.items if place is not None else ():
+        is_open = item.mode & _WRITABLE_BY_OTHERS or item.user not in ("", "root", "0")
+        if place is not None and item.kind == DIRECTORY and is_open and is_below(place, item.path):
+            words = f"{shown(item.path)} is not delivered so: {shown(place)}, who may sign, is in it"
+            raise Refused(words, hint="root's, and not to be written by others")
 
 
 def _check_step(look: Look, step: Step) -> None:

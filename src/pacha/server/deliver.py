@@ -15,11 +15,11 @@ import stat
 import sys
 
 from pacha.adapters.account import current
-from pacha.adapters.deployment import read_deployment
+from pacha.adapters.deployment import read_deployment, read_signed
 from pacha.core.config_values import is_host_name
 from pacha.core.deployment import Prepared, Rendered
 from pacha.core.errors import ConfigError, NotFound, Refused
-from pacha.core.parcel import ZLIB, Parcel, render
+from pacha.core.parcel import ZLIB, Parcel, Signed, render
 from pacha.core.parcel_contents import pack_in_parts
 from pacha.core.protocol import NO_DEPLOYMENT, Request
 from pacha.server.registry import Record, Registry
@@ -33,7 +33,7 @@ def deliver(registry: Registry, record: Record, request: Request) -> int:
     name = request.deployment
     try:
         rendered = prepared(registry, name).for_host(record.name)
-        head = first_line(rendered)
+        head = first_line(rendered, _signed(os.path.join(registry.deployments, name)))
     except MemoryError:
         raise Refused(f"the deployment {name} takes more memory than a session may use") from None
     registry.log("pulled", record.name, new=rendered.deployment.revision, words=name)
@@ -45,9 +45,20 @@ def deliver(registry: Registry, record: Record, request: Request) -> int:
     return 0
 
 
-def first_line(rendered: Rendered) -> bytes:
+def first_line(rendered: Rendered, signed: Signed | None) -> bytes:
     """The line of the parcel: all that is said of a deployment, but for its contents."""
-    return render(Parcel(rendered.deployment, packing=ZLIB))
+    return render(Parcel(rendered.deployment, packing=ZLIB, signed=signed))
+
+
+def _signed(folder: str) -> Signed | None:
+    """What was signed of it, whether that holds or not: the host tells, where it asks. What cannot be sent is
+    none.
+    """
+    try:
+        statement, signature = read_signed(folder)
+        return Signed(statement.decode("ascii"), signature.decode("ascii")) if statement else None
+    except (ConfigError, UnicodeDecodeError):
+        return None
 
 
 def prepared(registry: Registry, name: str) -> Prepared:
