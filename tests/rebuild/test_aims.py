@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,93 @@ def test_killed_between_the_history_and_the_machines_own_state(web1: Machine, tm
     third = Machine(tmp_path / "third", None)
     third.rebuilt(fresh.pacha.store)
     assert (third.read("/etc/motd"), third.read("/etc/app/x")) == ("mine again\n", "x\n")
+
+
+def test_what_packages_brought_is_no_work_of_anybodys(web1: Machine, tmp_path: Path) -> None:
+    """Killed while they were installed: the next capture has what they wrote as the machine's own."""
+    fresh = Machine(tmp_path / "fresh", None)
+    hook(fresh, "pre-rebuild", "exit 1")
+    assert fresh.rebuild(web1.pacha.store).code == 1
+    written = fresh.pacha.state / "rebuild.json"
+    told = json.loads(written.read_text())
+    written.write_text(json.dumps({**told, "installing": told["owed"].replace("since 1", "since 2")}))
+    fresh.write({"/etc/app/x": "the package's\n", "/etc/app/more": "the package's\n"})
+    fresh.pacha.ok("capture")
+    fresh.write({"/etc/app/own": "somebody's\n"})
+    fresh.pacha.ok("capture")
+    third = Machine(tmp_path / "third", None)
+    third.rebuilt(fresh.pacha.store)
+    assert (third.read("/etc/app/x"), third.read("/etc/app/own")) == ("x\n", "somebody's\n")
+    assert not third.has("/etc/app/more")
+
+
+def test_accounts_are_owed_one_by_one(tmp_path: Path) -> None:
+    web1 = Machine(tmp_path / "web1", "web1", {"/etc/app/x": "x\n"})
+    web1.accounts(users={"alice": 1500, "bob": 1501})
+    web1.pacha.ok("watch", "/etc")
+    fresh = Machine(tmp_path / "fresh", None)
+    fresh.accounts(users={"fresh": 1000})
+    assert fresh.rebuild(web1.pacha.store, "--skip", "files", "--skip", "users").code == 0
+    fresh.accounts(users={"fresh": 1000, "carol": 1600})
+    fresh.pacha.ok("capture")
+    third = Machine(tmp_path / "third", None)
+    third.accounts(users={})
+    third.rebuilt(fresh.pacha.store)
+    names = [line.partition(":")[0] for line in third.read("/etc/passwd").splitlines()]
+    assert names == ["root", "alice", "bob", "carol"]
+    again = third.rebuilt(third.pacha.store)
+    assert (again["revision"], again["steps"]) == (None, [])
+
+
+def test_ignored_stays_ignored_whatever_a_machine_without_the_rule_captured(tmp_path: Path) -> None:
+    web1 = Machine(tmp_path / "web1", "web1", {"/etc/app/x": "x\n", "/etc/cache/p": "cached\n"})
+    web1.pacha.config.write_text(web1.pacha.config.read_text() + 'ignore = ["/etc/cache/**"]\n')
+    web1.pacha.ok("watch", "/etc")
+    fresh = Machine(tmp_path / "fresh", None, {"/opt/tool/conf": "x\n"})
+    assert fresh.rebuild(web1.pacha.store, "--skip", "files").code == 0
+    fresh.pacha.ok("watch", "/opt/tool")
+    third = Machine(tmp_path / "third", None, {"/etc/cache/p": "its own\n"})
+    third.rebuilt(fresh.pacha.store)
+    assert third.read("/etc/cache/p") == "its own\n"
+    assert (third.read("/opt/tool/conf"), third.read("/etc/app/x")) == ("x\n", "x\n")
+
+
+def test_what_can_never_come_makes_no_revision_each_time(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None, {"/etc/hosts": "held\n"})
+    subprocess.run(["chattr", "+i", fresh.root / "etc/hosts"], check=True)
+    try:
+        assert fresh.rebuild(web1.pacha.store).code == 3
+        before = revisions(fresh.pacha)
+        for _ in range(2):
+            result = fresh.pacha.run("rebuild", "web1", "-y", "--json")
+            assert (result.code, len(result.json["left"])) == (3, 1), result
+        assert revisions(fresh.pacha) == before
+        aim = revisions(web1.pacha)[0]["id"]
+        assert f"what it lacks comes from {aim}" in fresh.pacha.run("rebuild", "web1", "-n").out
+    finally:
+        subprocess.run(["chattr", "-i", fresh.root / "etc/hosts"], check=True)
+    fresh.pacha.ok("rebuild", "web1", "-y")
+    assert "nothing to do" in fresh.pacha.run("rebuild", "web1", "-y").out
+    assert compare(web1.root / "etc", fresh.root / "etc") == []
+
+
+def test_who_began_as_another_host_records_nothing_on_its_line(web1: Machine, tmp_path: Path) -> None:
+    """It waited for the lock that the rebuild held."""
+    fresh = Machine(tmp_path / "fresh", "spare", {"/etc/motd": "fresh\n"})
+    fresh.pacha.ok("watch", "/etc")
+    hook(fresh, "pre-rebuild", f"touch {tmp_path}/begun; sleep 3")
+    process = fresh.pacha.start("rebuild", "--from", web1.pacha.store, "-y")
+    until((tmp_path / "begun").exists)
+    fresh.write({"/etc/motd": "changed\n"})
+    config = fresh.pacha.config
+    now = config.read_text()
+    config.write_text(now.replace("web1", "spare"))
+    waiting = fresh.pacha.start("capture", "--json")
+    time.sleep(1.5)  # it has read that
+    config.write_text(now)
+    assert fresh.pacha.finish(process).code == 0
+    assert fresh.pacha.finish(waiting).code in (1, 5)
+    assert {one["host"] for one in revisions(fresh.pacha)} == {"web1"}
 
 
 def test_what_is_owed_and_was_done_by_hand_is_settled(web1: Machine, tmp_path: Path) -> None:

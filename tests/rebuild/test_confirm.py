@@ -36,9 +36,11 @@ def saved(machine: Machine) -> Path:
 
 
 def undone(machine: Machine, twin: Path, seconds: float) -> None:
-    """Wait until it is what it was."""
-    until(lambda: compare(twin, machine.root / "etc") == [], seconds)
-    until(lambda: machine.pacha.ok("status")["unconfirmed"] == [], seconds)
+    """Wait until somebody has seen to it, who is not us; it is what it was."""
+    journals = machine.pacha.state / "journal"
+    until(lambda: not journals.exists() or not any(journals.iterdir()), seconds)
+    assert compare(twin, machine.root / "etc") == []
+    assert machine.pacha.ok("status")["unconfirmed"] == []
 
 
 def test_kept_when_confirmed(web1: Machine, fresh: Machine) -> None:

@@ -125,6 +125,7 @@ def host_of(session: Session, config: Config) -> Host:
         name=config.host or machine.host_name(),
         machine=machine.machine_id(),
         machine_file=ChangeFile(os.path.join(folder, "machine.json")),
+        name_now=lambda: session.named_in(session.config_path) or machine.host_name(),
         author=getattr(session.options, "author", None) or config.author or machine.person(),
         config=config,
         rules=session.rules,

@@ -15,9 +15,10 @@ from pacha.cli.session import Session
 from pacha.core.config_values import is_host_name
 from pacha.core.errors import NotFound, Refused, UsageError
 from pacha.core.packages import is_missing
+from pacha.core.rules import own_config
 from pacha.ops.host import Kept, Past
 from pacha.ops.rebuild import Manner, Own, Rebuilt, rebuild
-from pacha.ops.rebuild_plan import PARTS, Desired, Draft, Request, own_config, target_of
+from pacha.ops.rebuild_plan import PARTS, Desired, Draft, Request, target_of
 from pacha.ui.result import print_object
 
 

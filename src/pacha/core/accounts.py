@@ -43,6 +43,27 @@ class People(NamedTuple):
 NOBODY = People([], [], [])
 
 
+def merged(now: bytes, base: bytes, aim: bytes) -> bytes:
+    """One of FILES as it was at `aim`, but for the accounts that are not `now` as at `base`: those are as
+    they are now, new ones last.
+    """
+    lines = [_by_name(text) for text in (now, base, aim)]
+    found = []
+    for name in [*lines[2], *(name for name in lines[0] if name not in lines[2])]:
+        is_now, was, wanted = (each.get(name) for each in lines)
+        line = wanted if is_now == was else is_now
+        found += [line] if line is not None else []
+    return b"".join(line + b"\n" for line in found)
+
+
+def _by_name(text: bytes) -> dict[bytes, bytes]:
+    """The lines, by name; of two the first counts."""
+    found: dict[bytes, bytes] = {}
+    for line in text.splitlines():
+        found.setdefault(line.partition(b":")[0], line)
+    return found
+
+
 def numbers(text: bytes) -> dict[str, int]:
     """`{name: number}` of a passwd or group file; the first line of a name counts."""
     found: dict[str, int] = {}

@@ -37,6 +37,11 @@ def is_temporary(name: bytes) -> bool:
     )
 
 
+def own_config(own: bytes) -> bytes:
+    """Pacha's configuration file, by the path that counts as Pacha's own."""
+    return own if own.endswith(b".toml") else own + b"/pacha.toml"
+
+
 class Rules:
     """An immutable set of rules; equal where their text is."""
 

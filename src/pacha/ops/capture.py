@@ -179,6 +179,7 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
     """
     with host.lock:
         tip = tip_of(host)
+        _must_be_of_this_host(host)
         if noted := to_be_noted(host):  # whatever was asked for: all of it, before anything else is recorded
             texts, paths, seen, at_most, cause = noted, None, None, None, BEFORE_REBUILD
         texts = _not_stored_yet(host, texts)
@@ -216,6 +217,19 @@ def record(  # noqa: PLR0913 - one name for each thing that a revision says
     for words in words_for(host, difference.changes):
         host.report.note(words)
     return _captured(revision, difference, hooks)
+
+
+def _must_be_of_this_host(host: Host) -> None:
+    """Raise Refused where this machine has become another host since its configuration was read: as what it
+    was it must not go on with that one's line.
+    """
+    last = last_of(host)
+    if last is None or last.stamp.host == host.name or (now := host.name_now()) == host.name:
+        return
+    raise Refused(
+        f"this machine is {now} by now, and was {host.name} when this was begun: nothing was recorded",
+        hint="run it again; a running agent: systemctl reload pacha, or start it again",
+    )
 
 
 def _not_stored_yet(host: Host, texts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

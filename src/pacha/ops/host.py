@@ -117,6 +117,7 @@ class Host:
         name: str,
         machine: str,
         machine_file: ChangeFile,
+        name_now: Callable[[], str],
         author: str,
         config: Config,
         rules: Rules,
@@ -142,6 +143,7 @@ class Host:
         self.name = name
         self.own_machine = machine  # its id as the system has it
         self._machine_file = machine_file
+        self.name_now = name_now  # what the configuration calls it by now: a rebuild may have come between
         self.author = author
         self.config = config
         self.rules = rules

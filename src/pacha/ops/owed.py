@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from pacha.core import owed
-from pacha.core.entry import DIRECTORY, Entry, parse_entry, render_entry
+from pacha.core import accounts, owed
+from pacha.core.entry import DIRECTORY, FILE, Entry, content_digest, parse_entry, render_entry
 from pacha.core.errors import NotFound
 from pacha.core.facts import Facts
-from pacha.core.names import ancestors, join
+from pacha.core.names import ancestors, content_path, join
 from pacha.core.owed import OWED, Aim
 from pacha.core.revision import Revision
-from pacha.core.rules import RULES
+from pacha.core.rules import RULES, Rules, own_config
 from pacha.core.secrets import SECRETS
 from pacha.ops.facts import damaged, facts_at
 from pacha.ops.host import Host, Past
 from pacha.ops.tip import last_of, lines_at, text_at
 
+_LONGEST = 100  # revisions that one state is made of: more were never owed by a machine
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -37,13 +38,15 @@ class Owed(NamedTuple):
 
 
 class State(NamedTuple):
-    """Metadata lines by path, the position that each content comes from, where not `revision`'s, the text of
-    the rules, that of what is secret and for whom, and the facts of the system.
+    """Metadata lines by path, the position that each content comes from, where not `revision`'s, contents
+    that are in no revision, the text of the rules, that of what is secret and for whom, and the facts of the
+    system.
     """
 
     revision: Revision
     lines: dict[bytes, bytes]
     origins: Mapping[bytes, int]
+    made: Mapping[bytes, bytes]
     rules: bytes
     secrets: bytes
     facts: Facts
@@ -52,9 +55,12 @@ class State(NamedTuple):
 def chain(source: Past, revision: Revision) -> list[Revision]:
     """The revisions that the state at one is made of, that one first."""
     found = [revision]
-    lacks = owed_at(source, revision)
-    if lacks is not None:
-        found += [lacks.base, *([lacks.aim] if lacks.is_exact else chain(source, lacks.aim))]
+    while (lacks := owed_at(source, found[-1])) is not None:
+        if len(found) > _LONGEST:
+            raise damaged(source, revision, "it owes what others owed, without end")
+        found += [lacks.base, lacks.aim]
+        if lacks.is_exact:
+            break
     return found
 
 
@@ -73,6 +79,11 @@ def owed_at(source: Past, revision: Revision) -> Owed | None:
     return Owed(base, found, aim.is_exact) if found is not None and found.position < base.position else None
 
 
+def owes_at(source: Past, revision: Revision) -> bool:
+    """Whether something is owed at a revision, whether or not it is to be had."""
+    return bool(text_at(source, revision.position, OWED))
+
+
 def _named(source: Past, aim: Aim) -> Revision | None:
     """The revision of a hash, also where it came again on top of another line since."""
     try:
@@ -87,9 +98,8 @@ def state_at(source: Past, revision: Revision, *, exact: bool = False) -> State:
     lacks = None if exact else owed_at(source, revision)
     if lacks is None:
         return state
-    return _brought_in(
-        state, _as_stored(source, lacks.base), state_at(source, lacks.aim, exact=lacks.is_exact)
-    )
+    base, aim = _as_stored(source, lacks.base), state_at(source, lacks.aim, exact=lacks.is_exact)
+    return _brought_in(source, state, base, aim)
 
 
 def _as_stored(source: Past, revision: Revision) -> State:
@@ -100,15 +110,19 @@ def _as_stored(source: Past, revision: Revision) -> State:
         for name, line in names.items()
     }
     rules, secrets = (text_at(source, position, path) for path in (RULES, SECRETS))
-    return State(revision, lines, {}, rules, secrets, facts_at(source, revision))
+    return State(revision, lines, {}, {}, rules, secrets, facts_at(source, revision))
 
 
-def _brought_in(now: State, base: State, aim: State) -> State:
+def _brought_in(source: Past, now: State, base: State, aim: State) -> State:
     """The state `now`, but what is as at `base` as it is at `aim`."""
     lines, origins = dict(now.lines), dict(now.origins)
+    rules = _rules(now.rules, base.rules, aim.rules)
+    # Pacha itself writes into it that it is the host now, and what it watches.
+    own = {own_config(path) for path in Rules.parse(rules).own} if rules else set()
     for path in now.lines.keys() | aim.lines.keys():
         line, wanted = now.lines.get(path), aim.lines.get(path)
-        if line == wanted or not _is_same(line, base.lines.get(path)):
+        is_left = _is_same(line, base.lines.get(path)) or (path in own and wanted is not None)
+        if line == wanted or not is_left:
             continue
         if wanted is None:
             del lines[path]
@@ -116,14 +130,50 @@ def _brought_in(now: State, base: State, aim: State) -> State:
             lines[path] = wanted
             origins[path] = aim.origins.get(path, aim.revision.position)
     _make_fit(lines, origins, now, aim)
+    made = {path: text for path, text in aim.made.items() if lines.get(path) == aim.lines[path]}
+    for path in accounts.FILES:
+        if _is_merged(path, now, base, aim):
+            made[path] = accounts.merged(*(_content(source, each, path) for each in (now, base, aim)))
+            entry = parse_entry(aim.lines[path])._replace(sha256=content_digest(made[path]))
+            lines[path] = render_entry(entry._replace(mtime=parse_entry(now.lines[path]).mtime))
     return State(
         now.revision,
         lines,
         origins,
-        _chosen(now.rules, base.rules, aim.rules),
+        made,
+        rules,
         _chosen(now.secrets, base.secrets, aim.secrets),
         _facts(now.facts, base.facts, aim.facts),
     )
+
+
+def _is_merged(path: bytes, now: State, base: State, aim: State) -> bool:
+    """Whether a list of accounts is another everywhere, and can be read."""
+    lines = [each.lines.get(path) for each in (now, base, aim)]
+    if len({*lines}) != len(lines) or lines[0] is None or lines[2] is None:
+        return False
+    entries = [parse_entry(line) for line in lines if line is not None]
+    return all(entry.kind == FILE and entry.has_content and not entry.sealed for entry in entries)
+
+
+def _content(source: Past, state: State, path: bytes) -> bytes:
+    if path in state.made:
+        return state.made[path]
+    position = state.origins.get(path, state.revision.position)
+    files = source.store.files(position, [content_path(path)])
+    return next(iter(source.store.contents(list(files.items()))), None) or b""
+
+
+def _rules(now: bytes, base: bytes, aim: bytes) -> bytes:
+    """Those of the aim, and what somebody has watched or ignored besides: what a machine lacks of the
+    configuration is no rule of its own.
+    """
+    if not (now and base and aim):
+        return now or aim
+    has, had, wanted = map(Rules.parse, (now, base, aim))
+    watches = [*wanted.watches, *(path for path in has.watches if path not in had.watches)]
+    ignores = [*wanted.ignores, *(one for one in has.ignores if one not in (*had.ignores, *wanted.ignores))]
+    return Rules(watches, ignores, wanted.size, wanted.excluded, wanted.own).render()
 
 
 def _chosen(now: V, base: V, aim: V) -> V:
@@ -183,9 +233,20 @@ def _make_fit(lines: dict[bytes, bytes], origins: dict[bytes, int], now: State, 
 # -- writing it down -----------------------------------------------------------------------------------------
 
 
-def owed_text(host: Host, aim: Revision, *, is_exact: bool) -> bytes:
-    """What `facts/owed` is to be from now on."""
-    return owed.render(Aim(aim.node, is_exact), host.now_ns())
+def owed_text(host: Host, aim: Revision, *, is_exact: bool) -> str:
+    """What `facts/owed` is to be from now on. Where this machine's newest state owes something already, and
+    that is aimed at, it stays as it is.
+    """
+    last = last_of(host)
+    present = text_at(host, last.position, OWED) if last is not None and last.node == aim.node else b""
+    if present and not is_exact:
+        return present.decode()
+    return owed.render(Aim(aim.node, is_exact), host.now_ns()).decode()
+
+
+def anew(host: Host, text: str) -> str:
+    """The same, written at another time: what is there then is what the machine had itself."""
+    return owed.render(owed.parse(text.encode()), host.now_ns()).decode()
 
 
 def owed_again(host: Host, target: Revision) -> dict[bytes, bytes]:
@@ -197,13 +258,18 @@ def owed_again(host: Host, target: Revision) -> dict[bytes, bytes]:
 def owes(host: Host) -> bool:
     """Whether this host's newest revision says that something is owed."""
     last = last_of(host)
-    return last is not None and bool(text_at(host, last.position, OWED))
+    return last is not None and owes_at(host, last)
 
 
 def to_be_noted(host: Host) -> dict[bytes, bytes]:
-    """The texts that the next capture has to store, of the whole machine: a rebuild was killed between taking
-    the line and recording what the machine had itself. None in any other case.
+    """The texts that the next capture has to store, of the whole machine: a rebuild has taken the line and
+    not recorded yet what the machine had itself, or was killed while packages were installed, whose files
+    count as that. None in any other case.
     """
     written = host.rebuild_file.read()
-    text = written[0].get("owed") if written is not None and "before" not in written[0] else None
-    return {OWED: text.encode()} if isinstance(text, str) else {}
+    told = written[0] if written is not None else {}
+    text = told.get("installing") or told.get("owed")
+    last = last_of(host)
+    if not isinstance(text, str) or (last and text_at(host, last.position, OWED) == text.encode()):
+        return {}
+    return {OWED: text.encode()}

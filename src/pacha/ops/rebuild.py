@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from pacha.core import accounts
@@ -25,11 +26,12 @@ from pacha.core.quantities import time_name
 from pacha.core.revision import BEFORE_REBUILD
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
-from pacha.ops.capture import record
+from pacha.ops.capture import look, record
 from pacha.ops.fetch import check_line
 from pacha.ops.heal import finish, heal, refuse_while_waiting
 from pacha.ops.host import Host, Kept
 from pacha.ops.moments import Ran, on_failure
+from pacha.ops.owed import anew
 from pacha.ops.rebuild_hooks import AT_FIRST, AT_LAST, RebuildHooks
 from pacha.ops.rebuild_line import (
     becomes,
@@ -46,6 +48,7 @@ from pacha.ops.rebuild_plan import (
     Desired,
     Draft,
     Request,
+    contents_of,
     desire,
     draft,
     is_within,
@@ -57,7 +60,7 @@ from pacha.ops.rebuild_plan import (
 )
 from pacha.ops.rebuild_progress import resume
 from pacha.ops.rebuild_source import check_source
-from pacha.ops.restore import Contents, Planned, perform, planned_objects, stored_contents
+from pacha.ops.restore import Contents, Planned, perform, planned_objects
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
 from pacha.ops.undo_rebuild import unless_confirmed
@@ -233,7 +236,9 @@ class _Rebuild:
             left = plan_files(host, self._source, self._desired, lambda _path: True).steps
         message = f"rebuild of {self._request.name} to {target.id}"
         is_short = bool(left) or any(map(is_missing, self._deviations))
-        cause, texts = outcome(host, self._request, self._desired, is_short, "owed" in self._progress)
+        cause, texts = outcome(self._request, self._desired, is_short, "becomes" in self._progress)
+        self._progress.pop("owed", None)  # nothing is to be noted after that
+        self._save()
         made = record(
             host, self._desired.scope, cause=cause, message=message, unpaced=None,
             earlier_hooks=self._hooks.ran, known=self._known(), texts=texts,
@@ -252,8 +257,9 @@ class _Rebuild:
         """Be the host, by configuration and by history."""
         host = self._host
         in_force = host.config, host.rules, host.secrets
-        if becomes(host, self._request) and "owed" not in self._progress:
-            self._progress["owed"] = told_owed(host, self._request, self._desired).decode()
+        if becomes(host, self._request) and "becomes" not in self._progress:
+            self._progress["becomes"] = True
+            self._progress["owed"] = told_owed(host, self._request, self._desired)
         self._save()  # from here on a capture knows that this is no state of the host
         try:
             settle(self._desired)
@@ -298,8 +304,26 @@ class _Rebuild:
         steps, self._deviations = plan_packages(self._host, told)
         if steps or is_under_way(self._progress):
             self._progress["installed"] = True
-            self._deviations = install(self._host, told, self._progress, self._save)
+            with self._as_its_own():
+                self._deviations = install(self._host, told, self._progress, self._save)
         return not any(is_missing(deviation) for deviation in self._deviations)
+
+    @contextmanager
+    def _as_its_own(self) -> Iterator[None]:
+        """What changes meanwhile is no work of anybody's: it counts as what the machine had itself."""
+        owed = self._progress.get("owed")
+        if owed is None:
+            yield
+            return
+        self._progress["installing"] = anew(self._host, owed)
+        self._save()
+        yield
+        if look(self._host, None, None, None, exact=True).changes:
+            told = f"packages of {self._request.name}"
+            record(self._host, None, cause=BEFORE_REBUILD, message=told, unpaced=None)
+            self._progress["owed"] = self._progress["installing"]
+        del self._progress["installing"]
+        self._save()
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -344,8 +368,8 @@ class _Rebuild:
         planned = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
-        stored = stored_nodes(self._source, self._desired, planned.steps)
-        self._perform(planned, lambda steps: _verified(stored_contents(self._source, stored, steps), steps))
+        source, desired = self._source, self._desired
+        self._perform(planned, lambda steps: _verified(contents_of(source, desired, steps), steps))
 
     def _perform(self, planned: Planned, contents: Contents) -> None:
         host, target = self._host, self._desired.target.id

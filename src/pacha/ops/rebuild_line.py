@@ -108,7 +108,7 @@ def _be_known(host: Host, source: Kept, desired: Desired) -> None:
 # -- what is owed ------------------------------------------------------------------------------------------
 
 
-def told_owed(host: Host, request: Request, desired: Desired) -> bytes:
+def told_owed(host: Host, request: Request, desired: Desired) -> str:
     """What the history is to say while the machine is not wholly the host."""
     return owed_text(host, desired.target, is_exact=request.to is not None)
 
@@ -120,16 +120,15 @@ def settles(host: Host, request: Request, plan: Draft) -> bool:
 
 
 def outcome(
-    host: Host, request: Request, desired: Desired, is_short: bool, was_owed: bool
+    request: Request, desired: Desired, is_short: bool, becomes_it: bool
 ) -> tuple[str, dict[bytes, bytes]]:
     """(the cause of the revision with the outcome, the texts to store): whether the machine is the host now,
     or owes something still.
     """
-    if request.only and not was_owed:
+    if request.only and not becomes_it:
         return PART_REBUILD, {}
     is_whole = _is_of_all(request, desired) and not is_short
-    texts = {OWED: b"" if is_whole else told_owed(host, request, desired)} if was_owed else {}
-    return REBUILD if is_whole else SHORT_REBUILD, texts
+    return REBUILD if is_whole else SHORT_REBUILD, {OWED: b""} if is_whole and becomes_it else {}
 
 
 def _is_of_all(request: Request, desired: Desired) -> bool:

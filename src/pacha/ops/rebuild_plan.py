@@ -8,7 +8,7 @@ believed: what lies outside its own rules, and device nodes, are not made; what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,11 +33,11 @@ from pacha.core.packages import Deviation, PackageStep
 from pacha.core.plan import CREATE, Step
 from pacha.core.quantities import format_when
 from pacha.core.revision import REBUILD, Revision
-from pacha.core.rules import Rules
+from pacha.core.rules import Rules, own_config
 from pacha.core.shown import shown
 from pacha.ops.history import resolve
 from pacha.ops.host import Host, Past
-from pacha.ops.owed import owed_at, state_at
+from pacha.ops.owed import owed_at, owes_at, state_at
 from pacha.ops.rebuild_obtainable import doubts
 from pacha.ops.restore import Planned, live_state, plan, refuse_closed, stored_contents
 from pacha.ops.secrets import opened
@@ -69,6 +69,7 @@ class Desired(NamedTuple):
     scope: tuple[bytes, ...]
     lines: dict[bytes, bytes]
     origins: Mapping[bytes, int]  # the positions of contents that are not the target's
+    made: Mapping[bytes, bytes]  # contents that are in no revision
     above: dict[bytes, bytes]  # the directories above the scope, made where they are missing
     facts: Facts
     hooks: tuple[bytes, ...]  # paths of the hooks for a rebuild that it holds itself
@@ -155,12 +156,9 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
         lines = {path: line for path, line in lines.items() if path not in accounts.FILES or request.only}
     above = _above(scope, lines, everything)
     hooks = _hooks(rules, covered, request)
-    return Desired(target, rules, scope, lines, state.origins, above, state.facts, hooks, kept, state.secrets)
-
-
-def own_config(own: bytes) -> bytes:
-    """Pacha's configuration file, by the path that counts as Pacha's own."""
-    return own if own.endswith(b".toml") else own + b"/pacha.toml"
+    return Desired(
+        target, rules, scope, lines, state.origins, state.made, above, state.facts, hooks, kept, state.secrets
+    )
 
 
 def is_within(path: bytes, scope: Iterable[bytes]) -> bool:
@@ -271,6 +269,8 @@ def _words_on_the_line(source: Past, target: Revision, request: Request) -> list
     if before is not None:
         until = f"another machine was the host until {before.id}"
         words.append(f"{until}, and this one was not rebuilt: --to {before.id}")
+    if lacks is None and owes_at(source, target):
+        words.append("not wholly rebuilt, and what it lacks is not in this history: take the server's")
     if lacks is not None:
         since = format_when(lacks.base.stamp.time_ns)
         words.append(f"not wholly rebuilt since {since}: what it lacks comes from {lacks.aim.id}")
@@ -306,6 +306,7 @@ def texts_of(source: Past, desired: Desired, paths: Collection[bytes]) -> dict[b
     nodes = nodes_of(source, desired, paths)
     contents = list(source.store.contents([(content_path(path), node) for path, node in nodes.items()]))
     found = {path: data for path, data in zip(nodes, contents, strict=True) if data is not None}
+    found.update((path, desired.made[path]) for path in paths if path in desired.made)
     lines = {path: desired.lines[path] for path in found if path in desired.lines}
     return found | {
         path: opened(source, path, parse_entry(line), found[path]) for path, line in lines.items()
@@ -316,6 +317,8 @@ def nodes_of(source: Past, desired: Desired, paths: Iterable[bytes]) -> dict[byt
     """The file hash of each path that has a stored content, in the revision that it comes from."""
     by_position: dict[int, dict[bytes, bytes]] = {}
     for path in paths:
+        if path in desired.made:
+            continue
         position = desired.origins.get(path, desired.target.position)
         by_position.setdefault(position, {})[content_path(path)] = path
     found: dict[bytes, bytes] = {}
@@ -323,6 +326,13 @@ def nodes_of(source: Past, desired: Desired, paths: Iterable[bytes]) -> dict[byt
         files = source.store.files(position, list(wanted))
         found.update((wanted[path], node) for path, node in files.items())
     return found
+
+
+def contents_of(source: Past, desired: Desired, steps: Sequence[Step]) -> Iterator[bytes | None]:
+    """The content of each step, None where there is none."""
+    stored = stored_contents(source, stored_nodes(source, desired, steps), steps)
+    for step, data in zip(steps, stored, strict=True):
+        yield desired.made.get(step.path, data)
 
 
 def stored_nodes(source: Past, desired: Desired, steps: Iterable[Step]) -> dict[bytes, bytes]:

@@ -102,7 +102,9 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
 def _unfinished(host: Host) -> str | None:
     """The host of which a rebuild was begun here and has not ended."""
     written = host.rebuild_file.read()
-    return str(written[0].get("request", {}).get("name", "")) if written is not None else None
+    request = written[0].get("request") if written is not None else {"name": None}
+    name = request.get("name") if isinstance(request, dict) else ""
+    return None if name is None else str(name) or "a host"
 
 
 def _role(host: Host) -> str:
