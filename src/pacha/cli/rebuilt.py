@@ -41,11 +41,14 @@ def rebuilt_object(done: Rebuilt, dry_run: bool) -> dict[str, object]:
         "seconds": round(done.seconds, 3),
         "dry_run": dry_run,
         "confirm": done.confirm or None,
+        "owes": done.owes,
+        "would_run": [printable(shown(path)) for path in draft.hooks] if dry_run else [],
     }
 
 
 def _notes(draft: Draft) -> list[str]:
     goes_on = ["what was interrupted goes on"] if draft.goes_on else []
+    goes_on += ["this machine goes on with the history"] if draft.takes_history else []
     return [*goes_on, *([_new_name_words(draft)] if draft.new_name else []), *draft.words]
 
 
@@ -132,6 +135,8 @@ def print_outcome(done: Rebuilt, *, quiet: bool) -> None:
         if done.revision is not None:
             before = f"; {done.before} is what this machine had before" if done.before else ""
             print(f"  recorded  {done.revision}{before}")
+        if done.owes:
+            print(f"  not all   the history keeps what is still to come: pacha rebuild {done.name}")
     sys.stdout.flush()
     for one in done.deviations:
         sys.stderr.write(f"  differs   {_deviation_words(one)}\n")

@@ -16,6 +16,7 @@ from pacha.core.shown import shown as show_path
 from pacha.ops.history import newest
 from pacha.ops.host import Host
 from pacha.ops.owed import owed_at
+from pacha.ops.status import unfinished
 from pacha.ops.tip import must_be_there
 
 OK, WARNING, BAD = "ok", "warning", "bad"
@@ -107,9 +108,7 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
     for folder in host.left_rehearsals():
         words = f"a rehearsal that was killed has left {show_path(os.fsencode(folder))}"
         found.append((WARNING, words, "the next pacha rebuild --rehearse removes it"))
-    written = host.rebuild_file.read()
-    if written is not None:
-        name = written[0].get("request", {}).get("name", "")
+    if (name := unfinished(host)) is not None:
         words = f"a rebuild of {name} was begun and has not ended"
         found.append((WARNING, words, f"pacha rebuild {name} -n tells what is left"))
     elif (last := newest(host)) is not None and (lacks := owed_at(host, last)) is not None:

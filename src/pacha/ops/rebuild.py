@@ -23,7 +23,7 @@ from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
 from pacha.core.plan import Step
 from pacha.core.quantities import time_name
-from pacha.core.revision import BEFORE_REBUILD
+from pacha.core.revision import BEFORE_REBUILD, SHORT_REBUILD
 from pacha.core.rules import Rules
 from pacha.ops.apply import Done
 from pacha.ops.capture import look, record
@@ -38,6 +38,7 @@ from pacha.ops.rebuild_line import (
     check_name,
     continue_line,
     has,
+    leaves_history,
     outcome,
     settles,
     takes_history,
@@ -83,6 +84,7 @@ class Rebuilt(NamedTuple):
     files_seconds: float = 0.0  # of these
     was_run: bool = False
     confirm: str = ""  # the name under which it waits to be confirmed
+    owes: bool = False  # it came short, or something was left out: the history says what was aimed at
 
 
 class Own(NamedTuple):
@@ -185,17 +187,14 @@ class _Rebuild:
         excluded = [*then.excluded, *own.excluded]
         return Rules(then.watches, then.ignores, then.size, excluded, [*then.own, *own.own])
 
-    @property
-    def _owes_owners(self) -> bool:
-        """Whether files wait for the numbers that their owners got."""
-        return "owners" in self._progress
-
     def draft(self, new_name: Callable[[Desired], str]) -> Draft:
         """The plan, nothing being changed."""
         plan = draft(self._host, self._source, self._desired, self._request)
         takes = takes_history(self._host, self._source, self._request)
-        goes_on, name = self.is_unfinished or self._owes_owners, new_name(self._desired)
+        goes_on, name = self.is_unfinished or "owners" in self._progress, new_name(self._desired)
         hooks = self._hooks.to_run(self._progress["done"])
+        if leaves_history(self._host, self._request):
+            plan.words.append("this machine's own history goes to the archive, and it begins anew")
         plan = plan._replace(takes_history=takes, goes_on=goes_on, new_name=name, hooks=hooks)
         return plan._replace(settles=settles(self._host, self._request, plan))
 
@@ -251,6 +250,7 @@ class _Rebuild:
         return Rebuilt(
             plan, self._request.name, made.revision, self._progress["before"], [*self._results.values()],
             self._deviations, left, self._hooks.ran, seconds, self._files_seconds, was_run=True,
+            owes=cause == SHORT_REBUILD and "becomes" in self._progress,
         )  # fmt: skip
 
     def _begin(self, settle: Callable[[Desired], None]) -> None:

@@ -267,8 +267,8 @@ def _words_on_the_line(source: Past, target: Revision, request: Request) -> list
         words.append(f"{count} of this machine, not of the host; the newest, of {when}: --to {newer[0].id}")
     before = last_of_another(line, target)
     if before is not None:
-        until = f"another machine was the host until {before.id}"
-        words.append(f"{until}, and this one was not rebuilt: --to {before.id}")
+        until = f"until {before.id} another machine was the host"
+        words.append(f"{until}; the one since then was never rebuilt: --to {before.id}")
     if lacks is None and owes_at(source, target):
         words.append("not wholly rebuilt, and what it lacks is not in this history: take the server's")
     if lacks is not None:

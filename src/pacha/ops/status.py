@@ -91,7 +91,7 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
         "drift": drifted_objects(found.drift),
         "caught_up": recently(host),
         "change": found.change,
-        "rebuild": _unfinished(host),
+        "rebuild": unfinished(host),
         "servers": [
             server_object(host.index.acknowledged(address), found.last) for address in host.config.servers
         ],
@@ -99,7 +99,7 @@ def status_object(host: Host, found: Status) -> dict[str, Any]:
     }
 
 
-def _unfinished(host: Host) -> str | None:
+def unfinished(host: Host) -> str | None:
     """The host of which a rebuild was begun here and has not ended."""
     written = host.rebuild_file.read()
     request = written[0].get("request") if written is not None else {"name": None}
