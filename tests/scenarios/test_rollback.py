@@ -217,6 +217,9 @@ def test_immutable_things_are_reported_and_the_rest_done(
 ) -> None:
     damage(live)
     subprocess.run(["chattr", "+i", str(live / "file"), str(live / "new")], check=True)
+    plan = pacha.run("rollback", live, "--to", first, "-n", "--json")
+    promised = {step["path"]: step["ok"] for step in plan.json["steps"]}
+    assert (plan.code, promised[str(live / "file")], promised[str(live / "new")]) == (3, False, False)
     result = pacha.run("rollback", live, "--to", first, "-y", "--json")
     assert result.code == 3, result
     failed = {step["path"]: step["reason"] for step in result.json["steps"] if not step["ok"]}

@@ -24,7 +24,7 @@ from pacha.core.names import split
 from pacha.core.plan import METADATA, REMOVE, Step, is_follower, is_in_place, needs_content
 from pacha.core.tracked import Blob, Recorded, Vanished
 from pacha.ops import aside
-from pacha.ops.refusals import Refusal, check_flags, words_of
+from pacha.ops.refusals import Refusal, words_of, words_of_flags
 from pacha.ops.secrets import alike, opened
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Apply:
             return None
         if status is None:
             raise Refusal("it has vanished meanwhile")
-        if step.before.flags:
-            check_flags(step)
+        if words := words_of_flags(step):
+            raise Refusal(words)
         if step.before.kind != FILE:
             return None
         if step.before.size is not None and step.action != METADATA:

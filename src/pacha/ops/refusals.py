@@ -1,4 +1,6 @@
-"""Why a step cannot or must not be done, in words for people. Called by `ops/apply`."""
+"""Why a step cannot or must not be done, in words for people. Called by `ops/apply`, and by `ops/restore` for
+what a plan must not promise.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,13 @@ class Refusal(Exception):
     """The step cannot or must not be done; the words say why."""
 
 
-def check_flags(step: Step) -> None:
-    """Raise Refusal where an inode flag forbids the step."""
-    assert step.before is not None
+def words_of_flags(step: Step) -> str:
+    """Which inode flag forbids the step; empty where none does."""
+    if step.before is None or not step.before.flags:
+        return ""
     names = {b"i": "immutable", b"a": "append-only"}
     held = ", ".join(word for flag, word in names.items() if flag in step.before.flags)
-    raise Refusal(f"it is {held}: run chattr -{step.before.flags.decode()} {shown(step.path)} first")
+    return f"it is {held}: run chattr -{step.before.flags.decode()} {shown(step.path)} first"
 
 
 def words_of(problem: BaseException) -> str:

@@ -22,6 +22,7 @@ from pacha.ops.capture import Difference, look
 from pacha.ops.heal import remove_temporaries, start_timer
 from pacha.ops.host import Host, Past
 from pacha.ops.ports import Journal, Spool
+from pacha.ops.refusals import words_of_flags
 from pacha.ops.scan import live_line
 from pacha.ops.secrets import HINT, digest_of, sealed_entry, who_could
 from pacha.ops.told import path_object
@@ -164,6 +165,8 @@ def _refusals(host: Host, steps: Sequence[Step], unread: Sequence[bytes]) -> lis
         reason = step.refused
         if any(is_below(step.path, path) for path in unread):
             reason = "it cannot be read"
+        elif words := words_of_flags(step):
+            reason = words
         elif step.action != METADATA and step.before is not None and step.before.size is not None:
             reason = "its present content is larger than max_file_size and would be lost: move it away first"
         elif step.action != METADATA and step.after is not None and step.after.size is not None:
