@@ -19,6 +19,7 @@ from pacha.adapters.lock import Lock, Locks
 from pacha.adapters.packages.system import System
 from pacha.adapters.preflight import Preflight
 from pacha.adapters.secrets import Identities, Secrets
+from pacha.adapters.signatures import Signatures
 from pacha.adapters.spool import Spool
 from pacha.adapters.units import Units
 from pacha.ops import ports
@@ -42,6 +43,7 @@ IMPLEMENTATIONS: list[tuple[type, type]] = [
     (ports.HookResult, HookResult),
     (ports.Hooks, Hooks),
     (ports.Secrets, Secrets),
+    (ports.Signatures, Signatures),
     (ports.Identities, Identities),
     (ports.Identities, NoIdentities),
     (ports.Lock, Lock),

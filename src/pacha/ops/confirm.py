@@ -169,8 +169,7 @@ def _settled(host: Host, identity: str, deadline_ns: int, is_late: bool) -> bool
             is_same = is_here and journal is not None and journal.deadline_ns == deadline_ns
             if journal is not None and is_same and (is_late or not journal.is_applied):
                 take_back(host, journal, TOO_LATE if is_late else CUT_OFF)
-            else:
-                heal(host)
+            heal(host)
     except Busy:
         return True
     except Interrupted:  # whoever ends this is not to wait: the machine stops

@@ -48,7 +48,7 @@ class Tending:
         self._host = host
         self._wanted = wanted
         self._begun = 0
-        stopped = host.units.not_running([name for _, name in wanted])
+        stopped = host.units.not_running([name for _, name in wanted]) if wanted else []
         # The same for each, but what did not run is stopped.
         self.back = [(_STOP if name in stopped else action, name) for action, name in wanted]
 
