@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from pacha.core.errors import ConfigError, UsageError
 from pacha.core.patterns import translate
-from pacha.core.quantities import parse_duration, parse_size
+from pacha.core.quantities import DAY, parse_duration, parse_size
 
 Value = TypeVar("Value")
 
-_WEEK_NS = 7 * 24 * 3600 * 1_000_000_000
+_WEEK_NS = 7 * DAY
 
 
 class WrongError(Exception):

@@ -41,7 +41,8 @@ def new_statement(
         raise UsageError(words, hint=f"set the clock, or remove {STATEMENT_FILE}")
     hosts: dict[str, str] = {}
     for host, deployment in deployments:
-        if hosts.setdefault(host, digest_of(deployment)) != digest_of(deployment):
+        made = digest_of(deployment)
+        if hosts.setdefault(host, made) != made:
             raise UsageError(f"{host} is named twice, with other values each time", hint="name it once")
         if not 0 < len(host) <= HOST_AT_MOST or not host.isprintable():
             raise UsageError(f"{host[:80]!a} can be no name of a host", hint="name it as its pacha.toml does")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pacha.ops.ports import Journal
 
 
+BEFORE = "before"  # in a journal's header: the full hash of the revision to go back to
 # States of a journal:
 PUT_BACK = "back"  # of a rollback whose files are as before, which is not in the history yet
 UNDONE = "undone"  # where others had seen what the push had made
@@ -236,7 +237,7 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
 
 def is_of_rebuild(journal: Journal) -> bool:
     """Whether what was there before is a revision, and no images in the journal."""
-    return "before" in journal.header
+    return BEFORE in journal.header
 
 
 def take_back(host: Host, journal: Journal, why: str) -> None:

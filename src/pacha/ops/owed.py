@@ -252,7 +252,7 @@ def anew(host: Host, text: str) -> str:
 def owed_again(host: Host, target: Revision) -> dict[bytes, bytes]:
     """The texts to store where what a machine had at `target`, before it was rebuilt, is brought back."""
     text = text_at(host, target.position, OWED)
-    return {OWED: owed.render(owed.parse(text), host.now_ns())} if text else {}
+    return {OWED: anew(host, text.decode()).encode()} if text else {}
 
 
 def owes(host: Host) -> bool:

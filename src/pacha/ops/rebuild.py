@@ -215,8 +215,8 @@ class _Rebuild:
             self._progress["before"] = self._progress.get("before") or had
             self._save()
         with unless_confirmed(host, target.id, confirm_ns) as journal:
-            done = self._do(plan)
-        return done._replace(confirm=journal.id if journal is not None else "")
+            rebuilt = self._do(plan)
+        return rebuilt._replace(confirm=journal.id if journal is not None else "")
 
     def _do(self, plan: Draft) -> Rebuilt:
         """The phases, and the outcome."""

@@ -17,15 +17,13 @@ from pacha.core.quantities import time_name
 from pacha.core.revision import BEFORE_REBUILD, Revision
 from pacha.core.shown import shown
 from pacha.ops.capture import record
-from pacha.ops.heal import finish, start_timer
+from pacha.ops.heal import BEFORE, finish, start_timer
 from pacha.ops.host import Host
 from pacha.ops.owed import owed_again
 from pacha.ops.ports import Journal
 from pacha.ops.restore import live_state, perform, stored_contents, stored_files
 from pacha.ops.rollback import make_plan
 from pacha.ops.tip import tip_of
-
-BEFORE = "before"  # in the header: the full hash of the revision to go back to
 
 
 @contextmanager
