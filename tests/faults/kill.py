@@ -24,8 +24,13 @@ def kill(process: subprocess.Popen[str], victim: str) -> None:
         process.kill()
     else:
         for child in children(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+            strike(child)
+
+
+def strike(pid: int) -> None:
+    """SIGKILL a process that was found by looking; one that has ended since is none the worse for it."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from pacha.core.parcel import Confirmation, Wishes, render_confirmation
 from tests import ready
 from tests.agents import until
+from tests.faults.kill import strike
 from tests.receive.parcels import Answer, Target, file, stream
 
 TICKET = "0123456789abcdef"
@@ -99,7 +98,7 @@ def test_a_machine_that_was_restarted_meanwhile(host: Target, deadline: str) -> 
     pushed(host, 2 if deadline == "passed" else 5)
     until(lambda: bool(timers(host)))
     for pid in [*timers(host), *ready.receivers(host.place)]:
-        os.kill(pid, signal.SIGKILL)
+        strike(pid)
     until(lambda: not timers(host))
     if deadline == "passed":
         time.sleep(2.2)

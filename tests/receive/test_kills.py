@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -14,7 +13,7 @@ import pytest
 from pacha.core.parcel import Item
 from tests import needs, ready
 from tests.agents import running, until
-from tests.faults.kill import wait_until
+from tests.faults.kill import strike, wait_until
 from tests.faults.shares import shares
 from tests.oracle import compare, save_twin
 from tests.receive.parcels import Target, file, stream
@@ -43,7 +42,7 @@ def kill_at_random(host: Target, version: int, choice: random.Random, span: floa
     else:
         time.sleep(choice.uniform(0, span))
     victims = [process.pid, *ready.workers(host.place)]
-    os.kill(choice.choice(victims), signal.SIGKILL)
+    strike(choice.choice(victims))
     process.wait()
     process.stdout.close()
     process.stderr.close()

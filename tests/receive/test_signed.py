@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from pacha.core.parcel import Item, Wishes
 from tests import needs, ready
 from tests.agents import until
+from tests.faults.kill import strike
 from tests.oracle import compare, save_twin
 from tests.receive.parcels import Answer, Target, file, stream
 from tests.signatures import (
@@ -487,8 +486,7 @@ def test_killed_anywhere_what_is_live_is_what_counts_as_taken(host: Target, anna
         process = host.begin(parcel)
         time.sleep(choice.uniform(span / 4, span))
         for victim in (process.pid, *ready.workers(host.place)):
-            with suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+            strike(victim)
         process.wait()
         for pipe in (process.stdout, process.stderr):
             assert pipe is not None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
 import pytest
 from tests.command import Pacha
+from tests.faults.kill import strike
 from tests.steps import revisions, watch_first
 
 SOON = "2s"
@@ -83,7 +83,7 @@ def test_undone_when_nobody_confirms(pacha: Pacha, file: Path) -> None:
 def test_undone_by_the_next_command_where_all_was_killed(pacha: Pacha, file: Path) -> None:
     roll_back(pacha, file, SOON)
     for process in helpers(pacha):
-        os.kill(process, signal.SIGKILL)
+        strike(process)
     time.sleep(2.3)
     assert file.read_text() == "old\n"
     result = pacha.run("status")
@@ -95,7 +95,7 @@ def test_undone_by_the_next_command_where_all_was_killed(pacha: Pacha, file: Pat
 def test_a_command_before_the_deadline_leaves_it(pacha: Pacha, file: Path) -> None:
     identity = roll_back(pacha, file, "60s")
     for process in helpers(pacha):
-        os.kill(process, signal.SIGKILL)
+        strike(process)
     pacha.run("capture")
     assert file.read_text() == "old\n"
     pacha.ok("confirm", identity)
