@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -96,10 +97,41 @@ def test_a_moved_checkout_makes_its_environment_anew(checkout, tmp_path):
     assert result.stdout.startswith(f"b'{moved}/pacha'".encode())
 
 
+def without_environment(checkout, bare, system_python):
+    """A copy of the checkout for a machine whose own Python is another, or none."""
+    shutil.copytree(checkout, bare, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
+    script = bare / "tools/environment"
+    text = script.read_text()
+    assert "/usr/bin/python3 " in text
+    script.write_text(text.replace("/usr/bin/python3 ", f"{system_python} "))
+    return bare
+
+
+def test_the_systems_python_comes_before_those_of_the_path(checkout, tmp_path):
+    bare, path = tmp_path / "bare", tmp_path / "bin"
+    path.mkdir()
+    (path / "system").symlink_to(os.path.realpath(sys.executable))
+    without_environment(checkout, bare, str(path / "system"))
+    (path / "python3").write_text("#!/bin/sh\nexec touch $(dirname $0)/asked\n")
+    (path / "python3").chmod(0o755)
+    assert run(bare / "pacha", env={"PATH": f"{path}:/usr/bin:/bin"}).returncode == 7
+    assert not (path / "asked").exists()
+
+
+def test_a_system_python_that_can_make_no_environment_is_passed_over(checkout, tmp_path):
+    bare, path = tmp_path / "bare", tmp_path / "bin"
+    path.mkdir()
+    (path / "system").write_text("#!/bin/sh\nexit 1\n")
+    (path / "system").chmod(0o755)
+    without_environment(checkout, bare, str(path / "system"))
+    (path / "python3").symlink_to(os.path.realpath(sys.executable))
+    assert run(bare / "pacha", env={"PATH": f"{path}:/usr/bin:/bin"}).returncode == 7
+
+
 def test_without_a_python_it_says_which_it_needs(checkout, tmp_path):
     bare, path = tmp_path / "bare", tmp_path / "bin"
-    shutil.copytree(checkout, bare, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
     path.mkdir()
+    without_environment(checkout, bare, "/nonexistent/python3")
     result = run("/bin/sh", bare / "pacha", env={"PATH": str(path)})
     assert (result.returncode, result.stdout) == (1, b"")
     assert b"needs Python 3.11, 3.12 or 3.13" in result.stderr
