@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pacha.adapters.disk import sync_folder
 from pacha.core.errors import DamagedStore
-from pacha.core.recipients import Recipient, parse_recipient
 from pacha.core.secrets import Named, keyed_digest, render_secrets, sealed_id
+
+if TYPE_CHECKING:
+    from pacha.core.recipients import Recipient
 
 _PUBLIC = "# public key: "
 _PRIVATE = "AGE-SECRET-KEY-"
@@ -60,6 +62,8 @@ class OwnKey:
         noted = [
             line.removeprefix(_PUBLIC).strip() for line in before.splitlines() if line.startswith(_PUBLIC)
         ]
+        from pacha.core.recipients import Recipient
+
         if noted:
             return Recipient(noted[-1])
         from pacha.adapters.age import public_key
@@ -104,8 +108,15 @@ class Secrets:
         """`paths` and `recipients` as the configuration has them."""
         self.paths: Sequence[str] = [*paths]
         self.named = Named(self.paths)
-        self.configured: Sequence[Recipient] = [*map(parse_recipient, recipients)]
+        self._recipients = [*recipients]
         self._own = own
+
+    @cached_property
+    def configured(self) -> Sequence[Recipient]:
+        """The recipients that a person named."""
+        from pacha.core.recipients import parse_recipient
+
+        return [*map(parse_recipient, self._recipients)]
 
     @property
     def has_own(self) -> bool:

@@ -17,12 +17,15 @@ It must not read a key nor encrypt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pacha.core.entry import Entry
 from pacha.core.errors import ConfigError
 from pacha.core.names import escape, split, unescape
 from pacha.core.patterns import Ignore, translate
-from pacha.core.recipients import Recipient, parse_recipient
+
+if TYPE_CHECKING:
+    from pacha.core.recipients import Recipient
 
 SECRETS = b"facts/secrets"
 _ID_LENGTH = 16
@@ -97,6 +100,8 @@ def parse_recipients(text: bytes) -> list[tuple[bool, Recipient]]:
     """(whether it is the host's own, the recipient) of each line that can be read; a server may have written
     anything there.
     """
+    from pacha.core.recipients import parse_recipient
+
     found = []
     for line in text.decode("utf-8", "replace").splitlines():
         what, _, key = line.partition(" ")

@@ -261,8 +261,9 @@ class Secrets(Protocol):
 
     paths: Sequence[str]  # the patterns that name them
     named: Named
-    configured: Sequence[Recipient]  # without the host itself
 
+    @property
+    def configured(self) -> Sequence[Recipient]: ...  # without the host itself
     @property
     def has_own(self) -> bool: ...
     @property

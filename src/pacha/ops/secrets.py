@@ -14,7 +14,6 @@ from pacha.core.entry import Entry, content_digest
 from pacha.core.errors import Closed
 from pacha.core.secrets import SECRETS, parse_paths, parse_recipients, seal, sealed_id
 from pacha.core.shown import shown
-from pacha.ops.tip import text_at
 
 if TYPE_CHECKING:
     from pacha.core.changes import Change
@@ -92,6 +91,8 @@ def recipients_of(past: Past, sealed: bytes) -> list[tuple[bool, Recipient]]:
     """(whether it is the host's own, the recipient) of a set, as a revision lists it; empty where none
     does.
     """
+    from pacha.ops.tip import text_at
+
     for revision in list(past.store.history([SECRETS])):
         text = text_at(past, revision.position, SECRETS)
         found = parse_recipients(text)
@@ -111,6 +112,8 @@ def adopt(host: Host, text: bytes) -> None:
 
 def recipients_to_store(host: Host, last: Revision | None) -> dict[bytes, bytes]:
     """`facts/secrets` where a revision that holds a newly encrypted content must bring it; else nothing."""
+    from pacha.ops.tip import text_at
+
     text = host.secrets.render()
     is_there = last is not None and text_at(host, last.position, SECRETS) == text
     return {} if is_there else {SECRETS: text}
