@@ -5,6 +5,7 @@ revision with the machine's own state until a rebuild was whole, and each revisi
 
     aim 0f3c…             the full hash of the revision that was to be brought back
     exact                 as it was then, whatever that owed itself
+    own                   the machine was the host until then: taken back, it owes what it owed before
     since 1764…           when this was written, in nanoseconds: each time makes another text
 
 It must not read a store.
@@ -18,20 +19,23 @@ from typing import NamedTuple
 from pacha.core.names import FACTS
 
 OWED = FACTS + b"/owed"
-_FORM = re.compile(rb"aim ([0-9a-f]{40})\n(exact\n)?since [0-9]{1,20}\n")
+_FORM = re.compile(rb"aim ([0-9a-f]{40})\n(exact\n)?(own\n)?since [0-9]{1,20}\n")
 
 
 class Aim(NamedTuple):
-    """The revision that was to be brought back; `is_exact`: what that owed itself was not wanted."""
+    """The revision that was to be brought back; `is_exact`: what that owed itself was not wanted; `is_own`:
+    the machine was the host when it began.
+    """
 
     node: str
     is_exact: bool
+    is_own: bool = False
 
 
 def render(aim: Aim, now_ns: int) -> bytes:
     """The text."""
-    exact = b"exact\n" if aim.is_exact else b""
-    return b"aim %s\n%ssince %d\n" % (aim.node.encode(), exact, now_ns)
+    marks = b"exact\n" * aim.is_exact + b"own\n" * aim.is_own
+    return b"aim %s\n%ssince %d\n" % (aim.node.encode(), marks, now_ns)
 
 
 def parse(text: bytes) -> Aim:
@@ -39,4 +43,4 @@ def parse(text: bytes) -> Aim:
     found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError("what is owed is told in no known form")
-    return Aim(found[1].decode(), found[2] is not None)
+    return Aim(found[1].decode(), found[2] is not None, found[3] is not None)

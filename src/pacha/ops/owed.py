@@ -69,12 +69,9 @@ def owed_at(source: Past, revision: Revision) -> Owed | None:
     text = text_at(source, revision.position, OWED)
     if not text:
         return None
-    try:
-        aim = owed.parse(text)
-    except ValueError as problem:
-        raise damaged(source, revision, str(problem)) from problem
+    aim = _parsed(source, revision, text)
     found = _named(source, aim)
-    base = next(source.store.history([OWED], revision.position, 1))
+    base = _written_at(source, revision)
     # Where the line was never taken it does not have that revision, nor anything of the host.
     return Owed(base, found, aim.is_exact) if found is not None and found.position < base.position else None
 
@@ -82,6 +79,17 @@ def owed_at(source: Past, revision: Revision) -> Owed | None:
 def owes_at(source: Past, revision: Revision) -> bool:
     """Whether something is owed at a revision, whether or not it is to be had."""
     return bool(text_at(source, revision.position, OWED))
+
+
+def _parsed(source: Past, revision: Revision, text: bytes) -> Aim:
+    try:
+        return owed.parse(text)
+    except ValueError as problem:
+        raise damaged(source, revision, str(problem)) from problem
+
+
+def _written_at(source: Past, revision: Revision) -> Revision:
+    return next(source.store.history([OWED], revision.position, 1))
 
 
 def _named(source: Past, aim: Aim) -> Revision | None:
@@ -219,7 +227,14 @@ def _essence(entry: Entry) -> Entry:
 
 
 def _make_fit(lines: dict[bytes, bytes], origins: dict[bytes, int], now: State, aim: State) -> None:
-    """Take out what somebody's change left no place for, and the name of one file from two states."""
+    """Keep the folders of what somebody changed; take out what that left no place for, and the name of one
+    file from two states.
+    """
+    kept = {above for path in lines if path not in origins for above in ancestors(path) if above in now.lines}
+    for path in kept:
+        if not lines.get(path, b"").startswith(DIRECTORY + b"\t"):
+            lines[path] = now.lines[path]
+            origins.pop(path, None)
     for path in sorted(path for path in origins if path in lines):
         above = [each for each in ancestors(path) if each in now.lines or each in aim.lines]
         if any(not lines.get(each, b"").startswith(DIRECTORY + b"\t") for each in above):
@@ -233,15 +248,15 @@ def _make_fit(lines: dict[bytes, bytes], origins: dict[bytes, int], now: State, 
 # -- writing it down -----------------------------------------------------------------------------------------
 
 
-def owed_text(host: Host, aim: Revision, *, is_exact: bool) -> str:
-    """What `facts/owed` is to be from now on. Where this machine's newest state owes something already, and
-    that is aimed at, it stays as it is.
+def owed_text(host: Host, aim: Revision, *, is_exact: bool, is_own: bool = False) -> str:
+    """What `facts/owed` is to be from now on; `is_own` where the machine was the host until now. Where its
+    newest state owes something already, and that is aimed at, it stays as it is.
     """
     last = last_of(host)
     present = text_at(host, last.position, OWED) if last is not None and last.node == aim.node else b""
     if present and not is_exact:
         return present.decode()
-    return owed.render(Aim(aim.node, is_exact), host.now_ns()).decode()
+    return owed.render(Aim(aim.node, is_exact, is_own), host.now_ns()).decode()
 
 
 def anew(host: Host, text: str) -> str:
@@ -249,10 +264,42 @@ def anew(host: Host, text: str) -> str:
     return owed.render(owed.parse(text.encode()), host.now_ns()).decode()
 
 
+def still_owed(host: Host, aim: Revision, *, is_exact: bool) -> dict[bytes, bytes]:
+    """The texts to store with what a rebuild to `aim` has left that came short."""
+    last = last_of(host)
+    text = text_at(host, last.position, OWED) if last is not None else b""
+    is_own = last is not None and bool(text) and _parsed(host, last, text).is_own
+    return {OWED: owed.render(Aim(aim.node, is_exact, is_own), host.now_ns())}
+
+
 def owed_again(host: Host, target: Revision) -> dict[bytes, bytes]:
-    """The texts to store where what a machine had at `target`, before it was rebuilt, is brought back."""
-    text = text_at(host, target.position, OWED)
-    return {OWED: anew(host, text.decode()).encode()} if text else {}
+    """The texts to store where all that a machine had at `target` is brought back: what that owed is owed
+    again, and what a rebuild since then has added is not.
+    """
+    last = last_of(host)
+    if last is None:
+        return {}
+    is_written_there = OWED in target.files
+    host_at = _was_host_at(host, target) if is_written_there else target
+    now, then = (text_at(host, each.position, OWED) for each in (last, host_at))
+    if then == now:
+        return {}
+    if not then:
+        return {OWED: b""} if _was_host_at(host, last).node == host_at.node else {}
+    if is_written_there and host_at.node == target.node:
+        return {OWED: anew(host, then.decode()).encode()}
+    # What was done while it was owed stays: that state, as it was to be, is what is aimed at.
+    return {OWED: owed.render(Aim(host_at.node, is_exact=False), host.now_ns())}
+
+
+def _was_host_at(host: Host, revision: Revision) -> Revision:
+    """The newest up to this one that owes nothing for a rebuild which began when the machine was the host."""
+    while text := text_at(host, revision.position, OWED):
+        written_at = _written_at(host, revision)
+        if not _parsed(host, revision, text).is_own or written_at.position == 0:
+            break
+        revision = host.store.at(written_at.position - 1)
+    return revision
 
 
 def owes(host: Host) -> bool:

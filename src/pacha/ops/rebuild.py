@@ -12,12 +12,12 @@ on; a second run of a whole one finds nothing to do. It decides nothing about wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from pacha.core import accounts
-from pacha.core.entry import Entry, content_digest
+from pacha.core.entry import Entry
 from pacha.core.errors import NotFound
 from pacha.core.names import escape_all, unescape
 from pacha.core.packages import Deviation, is_missing
@@ -42,7 +42,7 @@ from pacha.ops.rebuild_line import (
     outcome,
     settles,
     takes_history,
-    told_owed,
+    to_owe,
 )
 from pacha.ops.rebuild_packages import install, is_under_way
 from pacha.ops.rebuild_plan import (
@@ -61,7 +61,7 @@ from pacha.ops.rebuild_plan import (
 )
 from pacha.ops.rebuild_progress import resume
 from pacha.ops.rebuild_source import check_source
-from pacha.ops.restore import Contents, Planned, perform, planned_objects
+from pacha.ops.restore import Contents, Planned, perform, planned_objects, verified
 from pacha.ops.secrets import adopt
 from pacha.ops.tip import tip_of
 from pacha.ops.undo_rebuild import unless_confirmed
@@ -210,13 +210,17 @@ class _Rebuild:
             done.remove("files")
         # Else once: what an interrupted one has done is no state of before.
         if "before" not in self._progress or is_changed or confirm_ns is not None:
-            told = f"before rebuild of {self._request.name} to {target.id}"
-            had = record(host, self._desired.scope, cause=BEFORE_REBUILD, message=told, unpaced=None).revision
+            had = self._record_before() or ("own" in self._progress and host.store.tip()[:12]) or None
             self._progress["before"] = self._progress.get("before") or had
             self._save()
         with unless_confirmed(host, target.id, confirm_ns) as journal:
             rebuilt = self._do(plan)
         return rebuilt._replace(confirm=journal.id if journal is not None else "")
+
+    def _record_before(self) -> str | None:
+        told = f"before rebuild of {self._request.name} to {self._desired.target.id}"
+        host, scope = self._host, self._desired.scope
+        return record(host, scope, cause=BEFORE_REBUILD, message=told, unpaced=None).revision
 
     def _do(self, plan: Draft) -> Rebuilt:
         """The phases, and the outcome."""
@@ -224,6 +228,7 @@ class _Rebuild:
         payload = {"target": target.id, "steps": planned_objects(plan.files)}
         with self._hooks.laid_out():
             self._phase(AT_FIRST, lambda: self._hooks.run_first(payload))
+            self._note_owed()
             self._phase("repositories", self._repositories)
             self._phase("packages", self._packages)
             self._phase("users", self._users)
@@ -235,7 +240,8 @@ class _Rebuild:
             left = plan_files(host, self._source, self._desired, lambda _path: True).steps
         message = f"rebuild of {self._request.name} to {target.id}"
         is_short = bool(left) or any(map(is_missing, self._deviations))
-        cause, texts = outcome(self._request, self._desired, is_short, "becomes" in self._progress)
+        becomes_it = "becomes" in self._progress
+        cause, texts = outcome(host, self._request, self._desired, is_short, becomes_it, bool(self._results))
         self._progress.pop("owed", None)  # nothing is to be noted after that
         self._save()
         made = record(
@@ -246,11 +252,10 @@ class _Rebuild:
             host.rebuild_file.write(self._progress["interrupted"])
         else:
             host.rebuild_file.remove()
-        seconds = time.monotonic() - self._started
         return Rebuilt(
             plan, self._request.name, made.revision, self._progress["before"], [*self._results.values()],
-            self._deviations, left, self._hooks.ran, seconds, self._files_seconds, was_run=True,
-            owes=cause == SHORT_REBUILD and "becomes" in self._progress,
+            self._deviations, left, self._hooks.ran, time.monotonic() - self._started, self._files_seconds,
+            was_run=True, owes=cause == SHORT_REBUILD and becomes_it,
         )  # fmt: skip
 
     def _begin(self, settle: Callable[[Desired], None]) -> None:
@@ -259,7 +264,7 @@ class _Rebuild:
         in_force = host.config, host.rules, host.secrets
         if becomes(host, self._request) and "becomes" not in self._progress:
             self._progress["becomes"] = True
-            self._progress["owed"] = told_owed(host, self._request, self._desired)
+            self._progress |= to_owe(host, self._source, self._request, self._desired)
         self._save()  # from here on a capture knows that this is no state of the host
         try:
             settle(self._desired)
@@ -269,6 +274,15 @@ class _Rebuild:
             raise
         host.config, host.rules, host.secrets = in_force  # those of the rebuild, until its end
         continue_line(host, self._source, self._request, self._desired)
+
+    def _note_owed(self) -> None:
+        """From here on, where the machine is the host already, the history says what it lacks."""
+        if "own" in self._progress:
+            self._progress["owed"] = self._progress["own"]
+            self._save()
+            self._record_before()
+            del self._progress["own"]
+            self._save()
 
     def _phase(self, name: str, work: Callable[[], bool | None]) -> None:
         """Do it, and write down that it is done, unless it says that it is not: the next run does more."""
@@ -291,9 +305,8 @@ class _Rebuild:
         places = self._host.system.repositories()
         if self._request.wants("files"):
             self._write(lambda path: is_within(path, places))
-        keys = key_steps(self._host, self._desired.facts)
-        contents = {step.path: data for step, data in keys}
-        if keys:
+        if keys := key_steps(self._host, self._desired.facts):
+            contents = {step.path: data for step, data in keys}
             planned = Planned([step for step, _ in keys], {})
             self._perform(planned, lambda steps: (contents[step.path] for step in steps))
 
@@ -368,8 +381,7 @@ class _Rebuild:
         planned = plan_files(self._host, self._source, self._desired, is_meant)
         if not planned.steps:
             return
-        source, desired = self._source, self._desired
-        self._perform(planned, lambda steps: _verified(contents_of(source, desired, steps), steps))
+        self._perform(planned, lambda s: verified(contents_of(self._source, self._desired, s), s))
 
     def _perform(self, planned: Planned, contents: Contents) -> None:
         host, target = self._host, self._desired.target.id
@@ -386,11 +398,3 @@ class _Rebuild:
         steps = [done.step for done in self._results.values()]
         stored = stored_nodes(self._source, self._desired, steps)
         return {s.path: (s.after, stored[s.path]) for s in steps if s.after and s.path in stored}
-
-
-def _verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:
-    """The contents, none for one that is not what its metadata says."""
-    for step, data in zip(steps, contents, strict=True):
-        wanted = step.after.sha256 if step.after is not None else None
-        is_right = data is None or wanted is None or content_digest(data) == wanted
-        yield data if is_right else None

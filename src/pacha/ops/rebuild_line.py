@@ -14,8 +14,8 @@ from pacha.core.packages import is_missing
 from pacha.core.quantities import time_name
 from pacha.core.revision import PART_REBUILD, REBUILD, SHORT_REBUILD
 from pacha.ops.host import Host, Kept
-from pacha.ops.owed import owed_text, owes
-from pacha.ops.rebuild_plan import Desired, Draft, Request, texts_of
+from pacha.ops.owed import owed_text, owes, still_owed, to_be_noted
+from pacha.ops.rebuild_plan import Desired, Draft, Request, last_of_another, texts_of
 from pacha.ops.tip import begin_anew, last_of, tip_of
 
 _MACHINE_ID = b"/etc/machine-id"
@@ -108,9 +108,25 @@ def _be_known(host: Host, source: Kept, desired: Desired) -> None:
 # -- what is owed ------------------------------------------------------------------------------------------
 
 
-def told_owed(host: Host, request: Request, desired: Desired) -> str:
-    """What the history is to say while the machine is not wholly the host."""
-    return owed_text(host, desired.target, is_exact=request.to is not None)
+def to_owe(host: Host, source: Kept, request: Request, desired: Desired) -> dict[str, str]:
+    """What the history is to say while the machine is not wholly the host, for a rebuild's progress: as
+    `owed` from its start; as `own` once something is written, where it is the host until then.
+    """
+    is_own = _is_the_host(host, source, request, desired)
+    text = owed_text(host, desired.target, is_exact=request.to is not None, is_own=is_own)
+    return {"own" if is_own else "owed": text}
+
+
+def _is_the_host(host: Host, source: Kept, request: Request, desired: Desired) -> bool:
+    """Whether it is that by its own line, and is to be what it was at another revision than the newest: given
+    up before anything was written, or taken back, it owes nothing for that.
+    """
+    last = last_of(host)
+    if last is None or last.stamp.host != request.name or takes_history(host, source, request):
+        return False
+    if to_be_noted(host) or last_of_another(host.store.history(), last) is not None:
+        return False
+    return request.to is not None or last.node != desired.target.node
 
 
 def settles(host: Host, request: Request, plan: Draft) -> bool:
@@ -120,15 +136,19 @@ def settles(host: Host, request: Request, plan: Draft) -> bool:
 
 
 def outcome(
-    request: Request, desired: Desired, is_short: bool, becomes_it: bool
+    host: Host, request: Request, desired: Desired, is_short: bool, becomes_it: bool, has_files: bool
 ) -> tuple[str, dict[bytes, bytes]]:
     """(the cause of the revision with the outcome, the texts to store): whether the machine is the host now,
-    or owes something still.
+    or owes something still. Where it `has_files` from this rebuild, what is done to them later is work.
     """
     if request.only and not becomes_it:
         return PART_REBUILD, {}
     is_whole = _is_of_all(request, desired) and not is_short
-    return REBUILD if is_whole else SHORT_REBUILD, {OWED: b""} if is_whole and becomes_it else {}
+    is_settled = is_whole and (becomes_it or bool(request.as_new))
+    texts = {OWED: b""} if is_settled else {}
+    if not is_whole and becomes_it and has_files:
+        texts = still_owed(host, desired.target, is_exact=request.to is not None)
+    return REBUILD if is_whole else SHORT_REBUILD, texts
 
 
 def _is_of_all(request: Request, desired: Desired) -> bool:

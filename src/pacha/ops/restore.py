@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pacha.core import acl
-from pacha.core.entry import DIRECTORY, FILE, Entry, parse_entry, render_entry
+from pacha.core.entry import DIRECTORY, FILE, Entry, content_digest, parse_entry, render_entry
 from pacha.core.errors import DamagedStore, Interrupted
 from pacha.core.names import content_path, is_below, join, split
 from pacha.core.plan import METADATA, REMOVE, Step, build, decide, needs_content
@@ -271,3 +271,11 @@ def planned_objects(planned: Planned) -> list[dict[str, Any]]:
         }
         for step in planned.steps
     ]
+
+
+def verified(contents: Iterator[bytes | None], steps: Sequence[Step]) -> Iterator[bytes | None]:
+    """The contents, none for one that is not what its metadata says."""
+    for step, data in zip(steps, contents, strict=True):
+        wanted = step.after.sha256 if step.after is not None else None
+        is_right = data is None or wanted is None or content_digest(data) == wanted
+        yield data if is_right else None

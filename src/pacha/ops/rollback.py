@@ -87,7 +87,8 @@ def rollback(
             if planned.steps != shown:
                 show(target, planned)
             if dry_run or not planned.steps:
-                return RolledBack(target, None, [], planned, [], time.monotonic() - started, "")
+                made = None if dry_run else _end_rebuild_alone(host, scope, target)
+                return RolledBack(target, made, [], planned, [], time.monotonic() - started, "")
             if ask is None or planned.steps == shown:
                 with on_failure(host, "rollback"):
                     return _do(host, scope, target, live, planned, stored, confirm_ns, started)
@@ -145,6 +146,29 @@ def _is_all(host: Host, scope: Sequence[bytes]) -> bool:
     return all(any(is_below(watch, top) for top in scope) for watch in watched)
 
 
+def _end_rebuild(host: Host, scope: Sequence[bytes], target: Revision) -> dict[bytes, bytes]:
+    """The texts to store where a rebuild is taken back that found what was at the target."""
+    if not _is_all(host, scope):
+        return {}
+    texts = owed_again(host, target)
+    written = host.rebuild_file.read()
+    is_before = target.stamp.cause == BEFORE_REBUILD
+    if written is not None and (texts or is_before or written[0].get("before") == target.id):
+        host.rebuild_file.remove()
+        host.report.note(f"the rebuild of {host.name} that was begun is over")
+    return texts
+
+
+def _end_rebuild_alone(host: Host, scope: Sequence[bytes], target: Revision) -> str | None:
+    """The same where all is as it was already; the revision that says so."""
+    texts = _end_rebuild(host, scope, target)
+    if not texts:
+        return None
+    return record(
+        host, scope, cause="rollback", message=f"rollback to {target.id}", unpaced=None, texts=texts
+    ).revision
+
+
 def _do(
     host: Host,
     scope: Sequence[bytes],
@@ -177,11 +201,7 @@ def _do(
     must_succeed(results, "everything was put back", "pacha log shows both states")
     hooks += results
     message = f"rollback to {target.id}"
-    owes: dict[bytes, bytes] = {}
-    if target.stamp.cause == BEFORE_REBUILD and _is_all(host, scope):  # that rebuild is taken back
-        owes = owed_again(host, target)
-        if host.rebuild_file.read() is not None:
-            host.rebuild_file.remove()
+    owes = _end_rebuild(host, scope, target)
     known = {s.path: (s.after, stored[s.path]) for s in planned.steps if s.after and s.path in stored}
     outcome = record(
         host,

@@ -14,7 +14,7 @@ from functools import partial
 from pacha.core import accounts
 from pacha.core.errors import HookFailed
 from pacha.core.quantities import time_name
-from pacha.core.revision import BEFORE_REBUILD, Revision
+from pacha.core.revision import Revision
 from pacha.core.shown import shown
 from pacha.ops.capture import record
 from pacha.ops.heal import BEFORE, finish, start_timer
@@ -72,8 +72,7 @@ def undo_rebuild(host: Host, journal: Journal, why: str) -> None:
         if host.rebuild_file.read() is not None:
             host.rebuild_file.remove()
         message = f"undone: rebuild to {target}: {why}"
-        texts = owed_again(host, before) if before.stamp.cause == BEFORE_REBUILD else {}
-        record(host, None, cause="undo", message=message, unpaced=None, texts=texts)
+        record(host, None, cause="undo", message=message, unpaced=None, texts=owed_again(host, before))
         journal.discard()
         host.system.settle(b"/etc/hostname" in changed, host.report.tool_output)
         host.report.note(message)
