@@ -151,3 +151,24 @@ def test_work_on_what_one_that_came_short_has_brought(web1: Machine, tmp_path: P
     third = come_back(fresh, tmp_path / "third")
     assert compare(fresh.root / "etc", third.root / "etc") == []
     assert (third.has("/etc/new"), third.read("/etc/hosts")) == (False, "fresh\n")
+
+
+def test_doctor_takes_away_no_watch_of_what_is_still_to_come(web1: Machine, tmp_path: Path) -> None:
+    web1.write({"/opt/tool/conf": "x\n"})
+    web1.pacha.ok("watch", "/opt/tool")
+    fresh = Machine(tmp_path / "fresh", None)
+    assert fresh.rebuild(web1.pacha.store, "--skip", "files").code == 0
+    told = fresh.pacha.run("doctor").out
+    assert "/opt/tool does not exist" in told
+    assert "pacha unwatch" not in told and "pacha rebuild web1 brings back" in told
+    fresh.pacha.ok("rebuild", "web1", "-y")
+    (fresh.root / "opt/tool/conf").unlink()
+    (fresh.root / "opt/tool").rmdir()
+    assert "pacha unwatch /opt/tool" in fresh.pacha.run("doctor").out
+
+
+def test_no_server_is_told_of_where_there_is_none(web1: Machine, tmp_path: Path) -> None:
+    fresh = Machine(tmp_path / "fresh", None)
+    for machine, more in ((web1, ()), (fresh, ("--from", str(web1.pacha.store)))):
+        result = machine.pacha.run("rebuild", "web1", *more, "--only", "/etc/no", "-n", "--json")
+        assert result.code == 2 and "--to R" in result.json["error"]["hint"], result

@@ -124,12 +124,17 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
 def _watches(host: Host) -> list[tuple[str, ...]]:
     if not host.config.watch:
         return [(WARNING, "nothing is watched", "pacha watch /etc")]
+    last = newest(host)
+    is_owed = unfinished(host) is not None or (last is not None and owed_at(host, last) is not None)
     found: list[tuple[str, ...]] = []
     for path in host.config.watch:
         shown = show_path(path)
         status = host.tree.lstat(path)
         if status is None:
-            found.append((WARNING, f"{shown} does not exist", f"pacha unwatch {shown}, or make it"))
+            mend = f"pacha unwatch {shown}, or make it"
+            if is_owed:  # it may be what is still to come
+                mend = f"pacha rebuild {last.stamp.host if last else host.name} brings back what was there"
+            found.append((WARNING, f"{shown} does not exist", mend))
         elif stat.S_ISLNK(status.st_mode):
             found.append(
                 (WARNING, f"{shown} is a symbolic link: only the link is recorded", "watch what it points to")

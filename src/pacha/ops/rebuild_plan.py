@@ -141,9 +141,7 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     lines = {path: line for path, line in covered.items() if is_within(path, scope)}
     for path in request.only:
         if not any(is_below(each, path) for each in lines):
-            raise NotFound(
-                f"nothing of {shown(path)} was there at {target.id}", hint=f"pacha log --host {source.name}"
-            )
+            raise NotFound(f"nothing of {shown(path)} was there at {target.id}", hint=_where(host, source))
     kept = tuple(
         (what, path) for path in sorted(lines) if (what := identity(path)) and _is_kept(path, request)
     )
@@ -159,6 +157,13 @@ def desire(host: Host, source: Past, target: Revision, request: Request) -> Desi
     return Desired(
         target, rules, scope, lines, state.origins, state.made, above, state.facts, hooks, kept, state.secrets
     )
+
+
+def _where(host: Host, source: Past) -> str:
+    """What tells which revision has something."""
+    if source.store.path == host.store.path:
+        return "pacha log tells what was, and when: --to R"
+    return f"pacha log --host {source.name}" if host.config.servers else "name an earlier revision: --to R"
 
 
 def is_within(path: bytes, scope: Iterable[bytes]) -> bool:
