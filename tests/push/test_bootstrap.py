@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from pacha.adapters.sessions import Sessions
+from pacha.ops import bootstrap as ops_bootstrap
 from tests.push.fleet import fleet
 
 
@@ -28,3 +31,25 @@ def test_pacha_comes_to_a_host_that_has_none(tmp_path: Path) -> None:
         assert host.read("/etc/motd") == "hello\n"
         assert (local / "bin" / "pacha").exists()
         assert "nothing to do" in them.push("motd", "bare").out
+
+
+def test_a_host_that_hangs_meanwhile_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what it is; then nothing is heard of it, and its process is left to nobody."""
+    monkeypatch.setattr(ops_bootstrap, "SILENCE", 2.0)
+    hang = "sh -c 'sleep 600'"
+    with fleet(tmp_path) as them:
+        them.host("hanging", hang)
+        them.host("refusing", "sh -c 'echo no >&2; exit 3'")
+        sessions = Sessions(f"ssh -F {them.ssh_config}", str(them.pusher.state))
+        try:
+            told = ops_bootstrap.bootstrap(
+                sessions, ["hanging", "refusing"], b"", lambda *_machine: b"", 1, time.monotonic
+            )
+        finally:
+            sessions.close()
+    assert {host: trouble and trouble.message for host, trouble in told.items()} == {
+        "hanging": "it has said nothing for 2 s",
+        "refusing": "it does not say what it is: no",
+    }

@@ -13,6 +13,7 @@ from pacha.core.destinations import expand, host_of
 from pacha.core.errors import UsageError
 from pacha.core.ssh_command import kept_words
 from pacha.core.ssh_trouble import explain
+from pacha.ops.bootstrap import bootstrap
 from pacha.ops.push import RECEIVE, Pace, Push, Pushed
 
 DONE = b'{"phase": "done", "ok": true, "steps": []}'
@@ -235,6 +236,81 @@ def test_a_connection_that_is_made_anew_has_its_own_time() -> None:
     transport = Silence({"a": [*[b"Welcome"] * 100, stale, *[b"Welcome"] * 100, DONE]})
     assert transport.push("a").outcomes[0].state == "ok"
     assert transport.started == ["a", "a"]
+
+
+# -- bringing Pacha ----------------------------------------------------------------------------------------
+
+LOOK = b'["/usr/bin/python3", [3, 11], "x86_64", "glibc", true]'
+INSTALLED = b'{"ok": true, "version": "1"}'
+
+
+class Bare(Silence):
+    """Hosts without Pacha: each command says what the script has next for its host, and ends; None: it hangs."""
+
+    def __init__(self, script: Mapping[str, Sequence[Sequence[bytes | None]]]) -> None:
+        super().__init__({})
+        self.commands = {host: list(commands) for host, commands in script.items()}
+        self.saying: dict[str, list[bytes | None]] = {}
+
+    def start(
+        self, destination: str, remote: str, stream: Iterable[bytes], *, is_fresh: bool = False
+    ) -> None:
+        self.started.append(destination)
+        self.saying[destination] = list(self.commands[destination].pop(0))
+
+    def stop(self, destination: str) -> None:
+        super().stop(destination)
+        del self.saying[destination]
+
+    def wait(self, seconds: float) -> Sequence[Line | Ended]:
+        self.now += 10.0
+        for host, words in self.saying.items():
+            if not words:
+                del self.saying[host]
+                return [Ended(host, 0, "")]
+            if words[0] is not None:
+                return [Line(host, words.pop(0) or b"")]
+        return []
+
+    def bring(self, jobs: int = 50) -> dict[str, str]:
+        """The words of what kept each host from having it."""
+        hosts = list(self.commands)
+        told = bootstrap(self, hosts, b"", lambda *_machine: b"", jobs, lambda: self.now)
+        return {host: trouble.message if trouble else "" for host, trouble in told.items()}
+
+
+@pytest.mark.parametrize("hanging", [[[None]], [[LOOK], [None]], [[LOOK], [b'{"phase": "files"}', None]]])
+def test_a_host_that_hangs_while_it_gets_pacha_is_given_up(hanging: list[list[bytes | None]]) -> None:
+    transport = Bare({"a": hanging, "b": [[LOOK], [INSTALLED]]})
+    assert transport.bring(jobs=1) == {"a": "it has said nothing for 120 s", "b": ""}
+    assert [host for host, _ in transport.stopped] == ["a"]
+
+
+def test_one_that_tells_what_it_does_may_take_its_time() -> None:
+    transport = Bare({"a": [[LOOK], [b'{"phase": "archive"}'] * 20 + [INSTALLED]]})
+    assert transport.bring() == {"a": ""}
+    assert transport.now > 200
+    assert transport.stopped == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b"{}", id="empty"),
+        pytest.param(b'{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}', id="object"),
+        pytest.param(b'["p", [Infinity, 3], "x", "glibc", true]', id="endless"),
+        pytest.param(b'["p", {}, "x", "glibc", true]', id="no-version"),
+        pytest.param(b'["p\\u0000", [3, 11], "x", "glibc", true]', id="nul"),
+        pytest.param(b'["p\\ud800", [3, 11], "x", "glibc", true]', id="surrogate"),
+        pytest.param(b'["' + b"p" * 1_000_000 + b'", [3, 11], "x", "glibc", true]', id="long"),
+    ],
+)
+def test_what_a_host_says_of_itself_is_no_others_business(said: bytes) -> None:
+    told = Bare({"a": [[said]], "b": [[LOOK], [said]], "c": [[LOOK], [INSTALLED]]}).bring()
+    assert "does not say what it is" in told["a"]
+    assert "could not be installed" in told["b"]
+    assert told["c"] == ""
 
 
 # -- which hosts -------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 It is run by the machine's own Python, before there is anything of Pacha, so it imports the standard library
 alone. On standard input comes, behind this text, a zip archive of what belongs into site-packages. It makes
 an environment in PREFIX/lib/pacha, and PREFIX/bin/pacha; what is there is replaced as a whole. Where there is
-systemd, it gets a unit in PREFIX/lib/systemd/system. The last line that it prints is one JSON object.
+systemd, it gets a unit in PREFIX/lib/systemd/system. It prints JSON objects, one a line: what it is about to
+do, as who says nothing for long is given up, and at last how it went.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import zipfile
 
+CHUNK = 1 << 16  # bytes, at most
 SYSTEMD = "/run/systemd/system"
 NAME = "pacha-confirm.service"
 # Those of packaging/systemd/pacha-confirm.service, which says why.
@@ -58,12 +60,21 @@ def install(archive: bytes, prefix: str) -> str:
     for leftover in (made, old):
         shutil.rmtree(leftover, ignore_errors=True)
     os.makedirs(os.path.dirname(program), exist_ok=True)
+    say("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True, stdout=sys.stderr)
     below = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    packages = os.path.join(made, below)
+    say("files")
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        files.extractall(os.path.join(made, below))
-    compileall.compile_dir(made, quiet=2, stripdir=made, prependdir=lib)
+        files.extractall(packages)
+    for name in sorted(os.listdir(packages)):
+        say(f"compile {name}")
+        path = os.path.join(packages, name)
+        compiled = compileall.compile_dir if os.path.isdir(path) else compileall.compile_file
+        compiled(path, quiet=2, stripdir=made, prependdir=lib)
+    say("disk")
     os.sync()
+    say("program")
     if os.path.exists(lib):
         os.rename(lib, old)
     os.rename(made, lib)
@@ -95,13 +106,31 @@ def write(path: str, text: str, mode: int) -> None:
     os.rename(f"{path}.new", path)
 
 
+def arrived() -> bytes:
+    """All of the archive, which may take its time to come."""
+    chunks: list[bytes] = []
+    while not chunks or chunks[-1]:
+        say("archive")
+        chunks.append(sys.stdin.buffer.read1(CHUNK))
+    return b"".join(chunks)
+
+
+def say(phase: str) -> None:
+    """Tell whoever waits that something goes on."""
+    answer({"phase": phase})
+
+
+def answer(words: dict[str, object]) -> None:
+    """One line on standard output, at once."""
+    print(json.dumps(words), flush=True)  # noqa: T201 - the answer
+
+
 def main() -> None:
     """Install, and say how it went."""
     try:
-        said = {"ok": True, "version": install(sys.stdin.buffer.read(), sys.argv[1])}
+        answer({"ok": True, "version": install(arrived(), sys.argv[1])})
     except (OSError, subprocess.SubprocessError, zipfile.BadZipFile) as problem:
-        said = {"ok": False, "message": str(problem)}
-    print(json.dumps(said))  # noqa: T201 - the answer
+        answer({"ok": False, "message": str(problem)})
 
 
 if __name__ == "__main__":

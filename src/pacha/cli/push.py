@@ -231,7 +231,8 @@ class _Call:
         lacking = [one.destination for one in pushed.outcomes if self.may_bootstrap(one)]
         self._session.report.note(f"bringing Pacha to {plural(len(lacking), 'host')}")
         arrival, archive_for = archives(self._session)
-        troubles = bootstrap(self._sessions, lacking, arrival, archive_for, self._options.jobs)
+        jobs = self._options.jobs
+        troubles = bootstrap(self._sessions, lacking, arrival, archive_for, jobs, time.monotonic)
         ready = {host: rendered[host] for host in lacking if troubles[host] is None}
         again = {one.destination: one for one in self.push(ready, dry_run=False).outcomes} if ready else {}
         outcomes = [

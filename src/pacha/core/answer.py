@@ -108,9 +108,13 @@ def broken(end: Ended, phase: str, seconds: float) -> Outcome:
 
 def silent(destination: str, patience: float, seconds: float) -> Outcome:
     """What it means that a host was connected to, and said nothing for so long."""
+    return Outcome(destination, FAILED, silence(destination, patience), {}, seconds)
+
+
+def silence(destination: str, patience: float) -> Trouble:
+    """The same in words."""
     hint = f"push again when this answers at once: ssh {destination} true"
-    trouble = Trouble(SILENT, f"it has said nothing for {patience:g} s", hint)
-    return Outcome(destination, FAILED, trouble, {}, seconds)
+    return Trouble(SILENT, f"it has said nothing for {patience:g} s", hint)
 
 
 def _told(error: object) -> Trouble:

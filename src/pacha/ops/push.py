@@ -17,7 +17,7 @@ RECEIVE = "pacha receive"
 _TICK = 0.1  # seconds between two looks at the clock
 # Seconds. A receiver speaks as soon as it has started, before it reads anything: this is for ssh to connect,
 # and for a host on its knees. Who has spoken may take as long as its hooks do.
-_SILENCE = 120.0
+SILENCE = 120.0
 
 
 class Sessions(Protocol):
@@ -126,7 +126,7 @@ class Push:
                 else:
                     self._lose(run, event)
             for host, run in list(self._running.items()):
-                if not run.has_spoken and self._clock() - run.started > _SILENCE:
+                if not run.has_spoken and self._clock() - run.started > SILENCE:
                     self._give_up(host, run)
                 elif run.confirming is not None:
                     self._go_on(host, run, run.confirming)
@@ -194,7 +194,7 @@ class Push:
         """There is a connection, or ssh believes so, and nobody speaks."""
         self._sessions.stop(host)
         now = self._clock()
-        found = silent(host, _SILENCE, now - run.began)
+        found = silent(host, SILENCE, now - run.began)
         if run.confirming is None:
             self._end(found)
             return
