@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from typing import cast
 
 CHUNK = 1 << 16  # bytes, at most
 SYSTEMD = "/run/systemd/system"
@@ -109,9 +110,10 @@ def write(path: str, text: str, mode: int) -> None:
 def arrived() -> bytes:
     """All of the archive, which may take its time to come."""
     chunks: list[bytes] = []
+    stream = cast("io.BufferedReader", sys.stdin.buffer)
     while not chunks or chunks[-1]:
         say("archive")
-        chunks.append(sys.stdin.buffer.read1(CHUNK))
+        chunks.append(stream.read1(CHUNK))
     return b"".join(chunks)
 
 
