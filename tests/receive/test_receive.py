@@ -223,6 +223,24 @@ def test_a_push_does_not_wait_until_another_is_recorded(host: Target) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("verb", ["capture", "status"])
+def test_what_is_watched_only_since_a_command_began_is_not_taken_for_removed(host: Target, verb: str) -> None:
+    """It waits while another records two pushes, the second of which is watched only then."""
+    slow = host.pacha.config.parent / "hooks/pre-capture/10-slow"
+    slow.parent.mkdir(parents=True)
+    host.put("/etc/hosts", b"")
+    for path in ("/etc/a", "/etc/b"):
+        assert host.receive(stream([file(path, b"1\n")])).code == 0
+    slow.write_text("#!/bin/sh\nsleep 1.5\n")
+    slow.chmod(0o755)
+    recording = host.pacha.start("log")
+    until(lambda: "/etc/a" in host.pacha.config.read_text())
+    assert "/etc/b" not in host.pacha.config.read_text()
+    found = host.pacha.ok(verb)
+    assert host.pacha.finish(recording).code == 0
+    assert found["pending" if verb == "status" else "changed"] == []
+
+
 # -- the history -------------------------------------------------------------------------------------------------
 
 

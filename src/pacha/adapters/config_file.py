@@ -44,6 +44,15 @@ def load(path: str) -> Config:
     return parse(_text(found.data, path), path)
 
 
+def written(path: str) -> tuple[int, ...]:
+    """What differs once the file was written again; empty where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def add_watch(path: str, watch_paths: Sequence[bytes]) -> list[bytes]:
     """Add absolute, normalised paths to `watch`; return those that were not in it before.
 

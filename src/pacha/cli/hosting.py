@@ -146,5 +146,6 @@ def host_of(session: Session, config: Config) -> Host:
         now_ns=machine.now_ns,
         keep_running=session.keep_running,
         track=session.add_watch,
+        refresh=session.refresh,
         report=session.report,
     )

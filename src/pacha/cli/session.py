@@ -43,6 +43,7 @@ class Session:
         self.as_json = bool(options.json)
         self.report = Report(quiet=bool(options.quiet), as_json=self.as_json, verbose=bool(options.verbose))
         self._closing: list[Any] = []
+        self._written: tuple[int, ...] = ()  # the configuration file, as it was when it was read
 
     # -- where things are --------------------------------------------------------------------------
 
@@ -81,8 +82,9 @@ class Session:
             and self.verb not in ("watch", "config")
         ):
             raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
-        from pacha.adapters.config_file import load
+        from pacha.adapters.config_file import load, written
 
+        self._written = written(self.config_path)
         return load(self.config_path)
 
     # -- the host ----------------------------------------------------------------------------------
@@ -165,8 +167,30 @@ class Session:
         """The configuration is read again when it is next asked for."""
         self.__dict__.pop("config", None)
 
+    def refresh(self) -> None:
+        """Take over what another Pacha has written into the configuration since it was read. One that cannot
+        be used, or is of another host, is left to the next command.
+        """
+        from pacha.adapters.config_file import written
+
+        if self._written == written(self.config_path):
+            return
+        before = self.config
+        self.forget_config()
+        try:
+            is_ours = (self.config.host, self.config.root) == (before.host, before.root)
+        except ConfigError:
+            is_ours = False
+        if is_ours:
+            self._take_over()
+        else:
+            self.__dict__["config"] = before
+
     def _reload(self) -> Host:
         self.forget_config()
+        return self._take_over()
+
+    def _take_over(self) -> Host:
         self.host.config = self.config
         self.host.rules = self.rules
         self.host.secrets = self.secrets

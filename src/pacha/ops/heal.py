@@ -35,6 +35,7 @@ def heal(host: Host, *, must: bool = False) -> None:
     `must` have them settled: Failed where a push cannot be undone wholly.
     """
     with host.lock:
+        host.refresh()  # who had the lock may have recorded what this one does not know to be watched
         mend_store(host)
         if host.journals.any():
             for journal, complete in list(host.journals.all()):

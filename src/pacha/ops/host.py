@@ -138,6 +138,7 @@ class Host:
         now_ns: Callable[[], int],
         keep_running: Callable[[str, list[str]], None],
         track: Callable[[list[bytes]], object],
+        refresh: Callable[[], None],
         report: Report,
     ) -> None:
         self.name = name
@@ -166,9 +167,9 @@ class Host:
         self._adapters = adapters
         self.new_spool = new_spool
         self.now_ns = now_ns
-        # Start Pacha again, under a name and with these words, whatever becomes of who has started us.
-        self.keep_running = keep_running
+        self.keep_running = keep_running  # Pacha, by a name and with words, whatever becomes of us
         self.track = track  # writes new watches into the configuration, in force from then on
+        self.refresh = refresh  # the configuration and rules as others have written them meanwhile
         self.report = report
 
     @property

@@ -48,6 +48,7 @@ class Status(NamedTuple):
 def status(host: Host, paths: Sequence[bytes] | None = None) -> Status:
     """Look at `paths` (None: everything that is watched), and at what the captures before have left."""
     heal_if_free(host)
+    host.refresh()
     tip_of(host)
     difference = look(host, paths, None, None)
     now = host.now_ns()
