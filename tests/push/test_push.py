@@ -110,6 +110,20 @@ def test_a_fix_by_hand_is_shown_and_not_lost(them: Fleet) -> None:
     assert them.hosts["web1"].read("/etc/motd") == "good day\n"
 
 
+def test_a_fix_that_is_no_difference_in_text_is_shown_too(them: Fleet) -> None:
+    assert them.push("web", "web1").code == 0
+    live = them.hosts["web1"].root / "etc/motd"
+    live.chmod(0o600)
+    result = them.push("web", "web1")
+    assert result.code == 1, result
+    assert "metadata  /etc/motd  mode 0600 → 0644, changed by hand" in result.out
+    live.unlink()
+    live.symlink_to("issue")
+    result = them.push("web", "web1")
+    assert "replace   /etc/motd  content, " in result.out, result
+    assert live.is_symlink()
+
+
 def test_a_check_that_says_no_leaves_everything(them: Fleet) -> None:
     assert them.push("web", "web1").code == 0
     before = below(them.hosts["web1"])

@@ -19,7 +19,7 @@ _COLOURS = {OK: "", CHANGED: "green", FAILED: "red", REVERTED: "red", UNREACHABL
 _IN_WORDS = {FAILED: "FAILED", REVERTED: "FAILED and was undone", UNREACHABLE: "UNREACHABLE"}
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _COLUMNS = 80  # where the width is not known
-_BUSY = "busy"  # a kind of trouble
+_BUSY, _EDITED = "busy", "changed"  # kinds of trouble
 _LONGEST_NAME = 24
 _SHORTEST_NAMES = 8  # columns that are worth naming hosts in
 _OUTPUT_LINES = 20  # of each failed hook, or of the tool that failed
@@ -124,7 +124,7 @@ def print_outcomes(outcomes: Sequence[Outcome], *, dry_run: bool, diff: bool, wi
         if group[0].trouble is not None:
             _print_failure(words, line, group, width, to)
         _print_shared(group, lambda one: _noted(one, width), width, to)
-        if dry_run or diff or group[0].answer.get("diffs"):
+        if dry_run or diff or group[0].answer.get("diffs") or _is_refused(group[0]):
             _print_shared(group, lambda one: _details(one, colour), width, to)
 
 
@@ -204,8 +204,9 @@ def _output(one: Outcome) -> list[str]:
 def _details(one: Outcome, colour: bool) -> list[str]:
     lines = []
     whose = {_path_of(values): f", {_whose(values)}{_by(values)}" for values in one.listed("edited")}
-    for step in one.listed("steps"):
-        action, path = str(step.get("action")), _path_of(step)
+    # Of what is refused nothing was done: what force alone would do is told in the place of that.
+    for step in one.listed("edited" if _is_refused(one) else "steps"):
+        action, path = str(step.get("action") or ""), _path_of(step)
         tint = STEP_COLOURS.get(action, "")
         words = f"{path}  {printable(str(step.get('reason') or ''))}{whose.get(path, '')}".rstrip()
         lines.append(f"  {paint(printable(action).ljust(8), tint, colour)}  {words}")
@@ -214,6 +215,11 @@ def _details(one: Outcome, colour: bool) -> list[str]:
             tint = _DIFF_COLOURS.get(line[:1], "")
             lines.append(f"    {paint(content_line(line.encode('utf-8', 'surrogatepass')), tint, colour)}")
     return lines
+
+
+def _is_refused(one: Outcome) -> bool:
+    """Whether nothing was done, as somebody else's change is in the way."""
+    return one.trouble is not None and one.trouble.kind == _EDITED
 
 
 def _whose(values: Mapping[str, Any]) -> str:

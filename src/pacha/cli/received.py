@@ -51,6 +51,8 @@ def _edited(host: Host, one: Others) -> dict[str, Any]:
 
     return {
         **path_object(one.step.path),
+        "action": one.step.action,
+        "reason": one.step.reason,
         "deployment": one.deployment or None,
         "lost": one.lost or None,
         **by_object(changed_by(host, one.step.path, one.step.before)),
