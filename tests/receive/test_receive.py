@@ -116,8 +116,15 @@ def remove(host: Target) -> None:
     (host.root / "etc/a").unlink()
 
 
-@pytest.mark.parametrize("change", [edit, chmod, remove])
-def test_a_manual_fix_is_not_overwritten(host: Target, change: object) -> None:
+@pytest.mark.parametrize(
+    ("change", "action", "reason"),
+    [
+        (edit, "replace", "content"),
+        (chmod, "replace", "content, mode 0666 → 0644"),
+        (remove, "create", f"file 0644 {os.geteuid()}:{os.getegid()}"),
+    ],
+)
+def test_a_manual_fix_is_not_overwritten(host: Target, change: object, action: str, reason: str) -> None:
     host.receive(stream([file("/etc/a", b"a\n"), file("/etc/b", b"b\n")]))
     host.settle()
     change(host)  # type: ignore[operator]
@@ -126,6 +133,8 @@ def test_a_manual_fix_is_not_overwritten(host: Target, change: object) -> None:
     assert answer.done["edited"] == [
         {
             "path": "/etc/a",
+            "action": action,
+            "reason": reason,
             "deployment": None,
             "lost": None,
             "revision": None,
