@@ -33,12 +33,22 @@ def altered(**changes: Any) -> bytes:
     return json.dumps(values).encode() + b"\n" + body
 
 
+def tending(pattern: str) -> bytes:
+    """The good stream, with a service and a pattern of its paths."""
+    line, _, body = stream(GOOD).partition(b"\n")
+    values = json.loads(line)
+    values["deployment"]["restart"] = [{"name": "web", "paths": [pattern]}]
+    return json.dumps(values).encode() + b"\n" + body
+
+
 HOSTILE = {
     "dot-dot": altered(path="/etc/../outside"),
     "relative": altered(path="outside"),
     "another spelling": altered(path="/etc/%2E%2E/outside"),
     "a device node": altered(kind="char"),
     "the kernel": altered(path="/proc/sys/kernel/core_pattern"),
+    "an account that no bytes can name": altered(user="\ud800"),
+    "a pattern that is none": tending("/etc/../outside"),
     "10 GB": altered(size=10_000_000_000),
     "cut in the line": stream(GOOD)[:100],
     "cut in the contents": stream(GOOD)[:-10],

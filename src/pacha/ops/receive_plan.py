@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pacha.core.acl import with_mode
 from pacha.core.deployed import Deployed, facet, last_written
 from pacha.core.entry import DIRECTORY, FILE, Entry
-from pacha.core.errors import Edited, Refused
+from pacha.core.errors import ConfigError, Edited, Refused
 from pacha.core.names import ancestors, is_below, outermost
 from pacha.core.parcel import Deployment, Item
+from pacha.core.patterns import Ignore
 from pacha.core.plan import METADATA, Step, build
 from pacha.core.rules import Rules
 from pacha.core.shown import shown
@@ -56,6 +57,7 @@ class Planned(NamedTuple):
 def plan_deployment(host: Host, deployment: Deployment) -> Planned:
     """The plan; raise Refused where a part of it cannot be done: then nothing of it is."""
     _check_places(host, deployment)
+    _check_patterns(deployment)
     look = Look(host)
     desired: dict[bytes, Entry | None] = {}
     kinds = {item.path: item.kind for item in deployment.items}
@@ -203,6 +205,15 @@ def _check_places(host: Host, deployment: Deployment) -> None:
             if is_below(path, place) or (is_below(place, path) and not is_kept):
                 raise Refused(f"{shown(path)} is not delivered: {shown(place)} is {words}")
     _check_above_signers(host, deployment)
+
+
+def _check_patterns(deployment: Deployment) -> None:
+    """Refuse what would only be found to mean nothing when the files are live."""
+    for unit in (*deployment.restart, *deployment.reload):
+        try:
+            Ignore(unit.paths, built_in=False)
+        except ConfigError as problem:
+            raise Refused(f"the service {unit.name} is not tended so: {problem}") from problem
 
 
 def _check_above_signers(host: Host, deployment: Deployment) -> None:
