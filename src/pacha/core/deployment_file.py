@@ -29,6 +29,7 @@ from pacha.core.config_values import WrongError
 from pacha.core.errors import ConfigError
 from pacha.core.parcel import Unit
 from pacha.core.parcel_line import is_account, is_package, is_path_pattern, is_service, path_fault
+from pacha.core.shown import shown
 from pacha.core.toml_lines import Place
 from pacha.core.toml_text import Parsed, parse_toml
 
@@ -127,6 +128,8 @@ class _Reader:
             self._wrong(("absent", at), "the root cannot be absent")
         if fault := path_fault(path):
             self._wrong(("absent", at), fault)
+        if set(b"*?") & set(path):  # as a name it would be passed over without a word, wherever it is meant
+            self._wrong(("absent", at), f"{shown(path)} is a pattern, and here each path is named")
         return Absent(path, self._where(("absent", at)))
 
     def _units(self, key: str) -> tuple[Unit, ...]:
