@@ -250,6 +250,13 @@ def test_what_is_watched_only_since_a_command_began_is_not_taken_for_removed(hos
     assert found["pending" if verb == "status" else "changed"] == []
 
 
+def test_a_push_that_waits_to_be_recorded_is_no_trouble(host: Target) -> None:
+    assert host.receive(stream([file("/etc/a", b"1\n")])).code == 0
+    assert host.journals
+    checks = {check["name"]: check for check in host.pacha.ok("doctor")["checks"]}
+    assert checks["left behind"]["state"] == "ok"
+
+
 # -- the history -------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pacha.core.errors import PachaError
 from pacha.core.shown import shown as show_path
+from pacha.ops.heal import is_pushed
 from pacha.ops.history import newest
 from pacha.ops.host import Host
 from pacha.ops.owed import owed_at
@@ -102,7 +103,8 @@ def _left_behind(host: Host) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     if host.store.exists and host.store.is_abandoned:
         found.append((WARNING, "a transaction was abandoned", "any pacha capture undoes it"))
-    if host.journals.any():
+    # A push that is done and not recorded yet is at work, or waits for whoever looks at the history next.
+    if any(not is_pushed(journal, complete) for journal, complete in host.journals.all()):
         words = "an operation waits to be confirmed, or was interrupted"
         found.append((WARNING, words, "pacha status tells which"))
     for folder in host.left_rehearsals():
