@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +14,26 @@ import pytest
 
 from pacha.adapters.sessions import Sessions
 from pacha.ops import bootstrap as ops_bootstrap
-from tests.push.fleet import fleet
+from tests.agents import until
+from tests.push.fleet import Fleet, fleet
+
+# A host that has Pacha from the moment on when somebody has brought it there.
+BECOMING = """\
+case "$SSH_ORIGINAL_COMMAND" in
+"pacha receive") [ -e {flag} ] || exit 127; exec {receive} ;;
+*arrival*) cat > /dev/null; touch {flag}; echo '{{"ok": true}}' ;;
+*) echo {look} ;;
+esac
+"""
+
+
+def becoming(them: Fleet, name: str) -> None:
+    """One more host, such a one."""
+    script = them.place / f"{name}.sh"
+    host = them.host(name, f"sh {script}")
+    look = json.dumps([sys.executable, sys.version_info[:2], os.uname().machine, "glibc", True])
+    flag = them.place / f"{name}.has"
+    script.write_text(BECOMING.format(flag=flag, receive=host.command(), look=shlex.quote(look)))
 
 
 @pytest.mark.root
@@ -53,3 +77,23 @@ def test_a_host_that_hangs_meanwhile_keeps_nobody_else_waiting(
         "hanging": "it has said nothing for 2 s",
         "refusing": "it does not say what it is: no",
     }
+
+
+def test_stopped_after_it_brought_pacha_it_tells_who_was_not_begun(tmp_path: Path) -> None:
+    with fleet(tmp_path) as them:
+        becoming(them, "web1")
+        becoming(them, "web2")
+        hook = "#!/bin/sh\ntouch $PACHA_ROOT/begun; sleep 2\n"
+        them.deploy("motd", {"files/etc/motd": "hello\n", "hooks/post-push/10-wait": hook})
+        pushing = them.pusher.start(
+            "push", "motd", "web1", "web2", "-y", "--json", "--bootstrap", "--jobs", "1"
+        )
+        until(lambda: them.hosts["web1"].has("/begun"))
+        pushing.send_signal(signal.SIGINT)
+        result = them.pusher.finish(pushing)
+        assert result.code == 130, result
+        last = json.loads(result.out.splitlines()[-1])
+        assert (last["hosts"]["changed"], last["hosts"]["skipped"]) == (["web1"], ["web2"])
+        assert not last["hosts"]["failed"]
+        assert them.push("motd", "--retry").code == 0
+        assert them.hosts["web2"].read("/etc/motd") == "hello\n"

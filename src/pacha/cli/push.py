@@ -234,12 +234,15 @@ class _Call:
         jobs = self._options.jobs
         troubles = bootstrap(self._sessions, lacking, arrival, archive_for, jobs, time.monotonic)
         ready = {host: rendered[host] for host in lacking if troubles[host] is None}
-        again = {one.destination: one for one in self.push(ready, dry_run=False).outcomes} if ready else {}
+        again = self.push(ready, dry_run=False) if ready else Pushed([], [])
+        answered = {one.destination: one for one in again.outcomes}
         outcomes = [
-            again.get(one.destination) or one._replace(trouble=troubles.get(one.destination) or one.trouble)
+            answered.get(one.destination)
+            or one._replace(trouble=troubles.get(one.destination) or one.trouble)
             for one in pushed.outcomes
+            if one.destination not in again.left
         ]
-        return pushed._replace(outcomes=outcomes)
+        return Pushed(outcomes, [*pushed.left, *again.left], again.is_stopped)
 
     def show(self, pushed: Pushed, *, dry_run: bool, to: TextIO) -> None:
         """What was done, or would be, group by group; with -q only what went wrong."""
