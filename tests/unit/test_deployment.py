@@ -170,7 +170,11 @@ WRONG = [
     ('package = ["nginx"]', 1, "unknown key package; did you mean packages?"),
     ('absent = ["etc/motd"]', 1, "'etc/motd' is not absolute"),
     ('absent = ["/etc/../x"]', 1, "holds .."),
-    ('absent = ["/a",\n"/etc/nginx/*.conf"]', 2, "/etc/nginx/*.conf is a pattern, and here each path is named"),
+    (
+        'absent = ["/a",\n"/etc/nginx/*.conf"]',
+        2,
+        "/etc/nginx/*.conf is a pattern, and here each path is named",
+    ),
     ('absent = ["/"]', 1, "the root cannot be absent"),
     ('absent = ["/etc"]', 1, "/etc shall be absent, and"),
     ('restart = ["a b"]', 1, "restart: 'a b' does not fit"),
