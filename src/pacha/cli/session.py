@@ -168,8 +168,8 @@ class Session:
         self.__dict__.pop("config", None)
 
     def refresh(self) -> None:
-        """Take over what another Pacha has written into the configuration since it was read. One that cannot
-        be used, or is of another host, is left to the next command.
+        """Take over the watches that another Pacha has added since the configuration was read. Whatever else
+        is otherwise in it, as while somebody writes it, is left to the next command.
         """
         from pacha.adapters.config_file import written
 
@@ -178,10 +178,11 @@ class Session:
         before = self.config
         self.forget_config()
         try:
-            is_ours = (self.config.host, self.config.root) == (before.host, before.root)
+            now = self.config
         except ConfigError:
-            is_ours = False
-        if is_ours:
+            now = before
+        are_alike = {**now.values, "watch": None} == {**before.values, "watch": None}
+        if are_alike and set(before.watch) < set(now.watch):
             self._take_over()
         else:
             self.__dict__["config"] = before
