@@ -4,8 +4,8 @@ Called by `ops/apply` and what settles its outcome (confirm, undo, the clean-up 
 each plan, `<state>/journal/<id>/`:
 
     images    the contents before and after, one after another
-    plan      JSON lines: first the header `{id, verb, host, target, wait_ns, deadline_ns}`, then one step a
-              line, with both entries as metadata lines
+    plan      JSON lines: first the header `{id, verb, host, target, wait_ns, config, deadline_ns}`, then one
+              step a line, with both entries as metadata lines
     state     `{"state": "applied"}` from the moment when everything was done; until then it is being applied.
               What is known only then stands beside it
     timer     locked by the process that waits for the deadline

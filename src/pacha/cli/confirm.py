@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(session: Session, options: Namespace) -> int:
     """Settle it and print."""
+    session.undoes = bool(options.expire)
     if options.expire and options.id == _ALL:
         expire_all(session.host, session.tell_ready)
         return 0

@@ -44,6 +44,7 @@ class Session:
         self.report = Report(quiet=bool(options.quiet), as_json=self.as_json, verbose=bool(options.verbose))
         self._closing: list[Any] = []
         self._written: tuple[int, ...] = ()  # the configuration file, as it was when it was read
+        self.undoes = False  # what was cut off, or not confirmed, whatever has become of the configuration
 
     # -- where things are --------------------------------------------------------------------------
 
@@ -76,16 +77,11 @@ class Session:
     @cached_property
     def config(self) -> Config:
         """The configuration in force; ConfigError where it cannot be."""
-        if (
-            self.options.config
-            and not os.path.exists(self.config_path)
-            and self.verb not in ("watch", "config")
-        ):
-            raise ConfigError(f"there is no configuration {self.config_path}", hint="check --config")
-        from pacha.adapters.config_file import load, written
+        from pacha.adapters.config_file import written
+        from pacha.cli.configured import config_of
 
         self._written = written(self.config_path)
-        return load(self.config_path)
+        return config_of(self)
 
     # -- the host ----------------------------------------------------------------------------------
 
@@ -206,7 +202,8 @@ class Session:
     @property
     def program(self) -> list[str]:
         """The words that start Pacha again, on the same configuration and state."""
-        config = ["--config", self.config_path] if os.path.exists(self.config_path) else []
+        is_named = self.options.config or os.path.exists(self.config_path)
+        config = ["--config", self.config_path] if is_named else []
         return [*program(), *config, "--state", self.state_path]
 
     def detach(self, arguments: list[str], pause: float = 0.0) -> None:

@@ -71,7 +71,8 @@ LARGEST_SENT = 64_000_000
 class Config:
     """The configuration in force. Durations are nanoseconds, sizes bytes, paths normalised bytes.
 
-    `values` holds what was written, and `lines` where, by dotted key; a key in neither has its default.
+    `data` is what was read, in the shape of the file. `values` holds what was written, and `lines` where, by
+    dotted key; a key in neither has its default.
     Tables of which there may be several are numbered from 1: `normalize.1.paths`.
     """
 
@@ -81,7 +82,7 @@ class Config:
         """Take `data` in the shape of the file. Raise ConfigError for the first value that does not fit."""
         read = _Reader(source, data, lines)
         read.refuse_unknown_keys()
-        self.source = source
+        self.source, self.data = source, data
         self.values = read.values
         self.lines = {key: read.line(key) for key in read.values}
         for number, one in enumerate(read.tables, 1):

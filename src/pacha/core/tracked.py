@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pacha.core.revision import Stamp
 
 
+CONFIG = "config"  # in the header of a journal: what the configuration said when it was begun
+
+
 class Vanished(Exception):
     """The entry was there when its directory was listed, and is gone now or has become another kind."""
 

@@ -22,7 +22,7 @@ from pacha.core.entry import DIRECTORY, FILE, Entry
 from pacha.core.errors import Closed, DamagedStore
 from pacha.core.names import split
 from pacha.core.plan import METADATA, REMOVE, Step, is_follower, is_in_place, needs_content
-from pacha.core.tracked import Blob, Recorded, Vanished
+from pacha.core.tracked import CONFIG, Blob, Recorded, Vanished
 from pacha.ops import aside
 from pacha.ops.refusals import Refusal, words_of, words_of_flags
 from pacha.ops.secrets import alike, opened
@@ -93,7 +93,7 @@ class Apply:
                 self._refuse(
                     step, "its content is not in the store (forgotten, or larger than max_file_size was)"
                 )
-        self._journal.arm(header, self._records.values(), deadline_ns)
+        self._journal.arm({**header, CONFIG: self._host.config.data}, self._records.values(), deadline_ns)
 
     def _record(self, step: Step, after: Blob | None) -> None:
         try:

@@ -55,7 +55,8 @@ def confirm(host: Host, identity: str) -> dict[str, Any]:
     with host.lock:
         heal(host)
         journal = host.journals.find(identity)
-        if journal is not None and journal.is_applied and journal.deadline_ns is not None:
+        is_waiting = journal is not None and journal.is_applied and journal.deadline_ns is not None
+        if journal is not None and is_waiting and not is_due(host, journal):
             _keep(host, journal)
             heal(host)
             return journal.header
@@ -75,7 +76,7 @@ def confirm_push(host: Host, ticket: str) -> str:
                 continue
             if not settle_live(host, journal):
                 return str(journal.header["target"])
-            if journal.is_applied and is_open(journal):
+            if journal.is_applied and is_open(journal) and not is_due(host, journal):
                 _keep(host, journal)
                 return str(journal.header["target"])
         for record in host.deployments.all():

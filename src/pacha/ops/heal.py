@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from pacha.core.errors import Busy, Failed, NoSpace, Refused
 from pacha.core.names import split
 from pacha.core.rules import is_temporary
+from pacha.core.tracked import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from pacha.core.config import Config
     from pacha.core.deployed import Deployed
     from pacha.ops.apply import Done
     from pacha.ops.host import Host
@@ -105,6 +107,14 @@ def settle_live(host: Host, journal: Journal, *, is_late: bool = False, must: bo
     elif is_late or is_due(host, journal):
         why = TOO_LATE
     else:
+        return True
+    if not is_same_place(journal, host.config):
+        _leave_to_another(host, journal)
+        if must:
+            raise Failed(
+                f"an earlier push of {journal.header['target']} is being undone: {why}",
+                hint="run it again in a moment",
+            )
         return True
     from pacha.ops.undo import undo_push
 
@@ -199,11 +209,28 @@ def _settle_whole(host: Host, journal: Journal, *, must: bool) -> None:
     be confirmed goes on waiting, and is recorded as far as captures see it.
     """
     settle_live(host, journal, must=must)
-    if journal.is_applied or is_undone(journal):
+    is_elsewhere = is_open(journal) and not is_same_place(journal, host.config)
+    if (journal.is_applied or is_undone(journal)) and not is_elsewhere:
         from pacha.ops.pushed import settle
 
         settle(host, journal)
     _see_to_timer(host, journal)
+
+
+def is_same_place(journal: Journal, config: Config) -> bool:
+    """Whether a configuration is of the root, and the host, that an operation was begun in: it may be what
+    that has changed. A rebuild names the host anew, and is undone as that.
+    """
+    then = journal.header.get(CONFIG)
+    if then is None:  # of an earlier version
+        return True
+    keys = ["root"] if is_of_rebuild(journal) else ["root", "host"]
+    return all(then.get(key) == config.data.get(key) for key in keys)
+
+
+def _leave_to_another(host: Host, journal: Journal) -> None:
+    """Have it settled by the configuration that it was begun by."""
+    host.keep_running(f"pacha-settle-{journal.id}", ["confirm", "--expire", "all"])
 
 
 def _see_to_timer(host: Host, journal: Journal) -> None:
@@ -218,6 +245,9 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         journal.discard()
         return
     deadline = journal.deadline_ns
+    if deadline is not None and not is_same_place(journal, host.config):
+        _leave_to_another(host, journal)
+        return
     if not journal.is_applied:
         remove_temporaries(host, journal)
         if deadline is None:

@@ -16,6 +16,7 @@ from pacha.core.errors import HookFailed
 from pacha.core.quantities import time_name
 from pacha.core.revision import Revision
 from pacha.core.shown import shown
+from pacha.core.tracked import CONFIG
 from pacha.ops.capture import record
 from pacha.ops.heal import BEFORE, finish, start_timer
 from pacha.ops.host import Host
@@ -43,6 +44,7 @@ def unless_confirmed(host: Host, target: str, wait_ns: int | None) -> Iterator[J
         "target": target,
         BEFORE: host.store.tip(),
         "wait_ns": wait_ns,
+        CONFIG: host.config.data,
     }
     journal.arm(header, [], host.now_ns() + wait_ns)
     start_timer(host, journal)  # before anything is touched
