@@ -47,11 +47,14 @@ def test_every_kind_of_it(host: Target) -> None:
     told = host.pacha.run("verify", "--deployment", "web", "--json")
     assert (told.code, {item["path"]: item["change"] for item in told.json["drift"]}) == (4, found)
     assert drift(host) == found
+    assert all(item["author"] is None for item in told.json["drift"]), "it is not the work of who has pushed"
     assert all(item["revision"] is None for item in host.pacha.ok("status")["drift"])
 
     made = host.pacha.ok("capture", "--author", "berta")["revision"]
     (item,) = (one for one in host.pacha.ok("status")["drift"] if one["path"] == "/etc/a")
     assert (item["deployment"], item["revision"], item["author"]) == ("web", made, "berta")
+    read = host.pacha.run("verify", "--deployment", "web", "--json").json["drift"]
+    assert {(one["revision"], one["author"]) for one in read} == {(made, "berta")}
     assert drift(host) == found
     assert host.pacha.run("status", "--check").code == 4
     words = host.pacha.run("status").out

@@ -64,7 +64,7 @@ def drift_seen(host: Host, written: Written, pending: Iterable[Change]) -> list[
         return now[path] if path in now else _captured(host, path)
 
     watched = (one for one in _delivered(written) if host.rules.covers(one[0]))
-    return _drifted(host, watched, present, set(now))
+    return _drifted(host, watched, present, lambda path, _: None if path in now else _last(host, path))
 
 
 def drift_read(host: Host, name: str) -> list[Drifted]:
@@ -73,7 +73,7 @@ def drift_read(host: Host, name: str) -> list[Drifted]:
     if all(record.deployment != name for record in records):
         raise NotFound(f"no deployment {name} was pushed to this host", hint="pacha status tells of all")
     delivered = (one for one in _delivered(last_written(records)) if one[1] == name)
-    return _drifted(host, delivered, Look(host).at, set())
+    return _drifted(host, delivered, Look(host).at, lambda path, here: changed_by(host, path, here))
 
 
 def _delivered(written: Written) -> list[tuple[bytes, str, Entry | None]]:
@@ -85,16 +85,17 @@ def _drifted(
     host: Host,
     delivered: Iterable[tuple[bytes, str, Entry | None]],
     present: Callable[[bytes], Entry | None],
-    uncaptured: set[bytes],
+    by: Callable[[bytes, Entry | None], Revision | None],
 ) -> list[Drifted]:
     found = []
     for path, name, entry in delivered:
-        here, wanted = present(path), entry
+        here = there = present(path)
+        wanted = entry
         if here is not None and wanted is not None:
             here, wanted = alike(host, path, here, wanted)
         if facet(here) != facet(wanted):
             change = ADDED if wanted is None else REMOVED if here is None else classify(wanted, here)
-            found.append(Drifted(path, name, change, None if path in uncaptured else _last(host, path)))
+            found.append(Drifted(path, name, change, by(path, there)))
     return found
 
 
