@@ -224,7 +224,8 @@ def test_a_file_that_changes_once_is_read_again(tree: Tree, tmp_path: Path) -> N
 
     def write() -> None:
         time.sleep(0.002)
-        path.write_bytes(b"new" * 1_000_000)
+        with path.open("r+b") as file:  # without a moment in which it is empty, and rightly read so
+            file.write(b"new" * 1_000_000)
         done.append(True)
 
     writer = threading.Thread(target=write)

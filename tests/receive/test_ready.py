@@ -92,7 +92,7 @@ def test_who_kills_one_kills_both(host: Target, tmp_path: Path, victim: str) -> 
     receiver = ready.first(tmp_path)
     until(lambda: ready.receivers(tmp_path) == [receiver])  # what was pushed before is recorded
     process = host.until_live("/etc/a", b"new\n", b"sleep 5\n")
-    (worker,) = ready.workers(tmp_path)
+    worker = ready.worker(tmp_path)
     os.kill(process.pid if victim == "caller" else worker, signal.SIGKILL)
     assert process.wait(5) == -signal.SIGKILL
     until(lambda: not ready.workers(tmp_path), 5)
