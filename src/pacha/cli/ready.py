@@ -27,8 +27,9 @@ _NS = 1_000_000_000
 MODULES = (
     "pacha.adapters.config_file", "pacha.adapters.files.write", "pacha.adapters.preflight",
     "pacha.adapters.secrets", "pacha.adapters.staging", "pacha.adapters.state", "pacha.agent.wiring",
-    "pacha.cli.configured", "pacha.cli.hosting", "pacha.cli.quick", "pacha.cli.received", "pacha.cli.tracking", "pacha.core.places",
-    "pacha.core.toml_text", "pacha.ops.receive", "pacha.ui.interrupts", "pwd", "tomllib",
+    "pacha.cli.configured", "pacha.cli.hosting", "pacha.cli.quick", "pacha.cli.received",
+    "pacha.cli.tracking", "pacha.core.places", "pacha.core.toml_text", "pacha.ops.receive",
+    "pacha.ui.interrupts", "pwd", "tomllib",
 )  # fmt: skip
 
 
