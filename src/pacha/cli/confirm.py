@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from argparse import ArgumentParser, Namespace
 
@@ -28,7 +29,10 @@ def run(session: Session, options: Namespace) -> int:
         expire_all(session.host, session.tell_ready)
         return 0
     if options.expire:
-        expire(session.host, options.id, time.sleep, time.monotonic)
+        if not expire(session.host, options.id, time.sleep, time.monotonic, session.is_outdated):
+            # A rebuild writes the configuration while its timer starts.
+            words = [*session.program, "confirm", "--expire", options.id]
+            os.execv(words[0], words)  # noqa: S606 - our own program, no shell wanted
         return 0
     header = confirm(session.host, options.id)
     if session.as_json:

@@ -163,13 +163,17 @@ class Session:
         """The configuration is read again when it is next asked for."""
         self.__dict__.pop("config", None)
 
+    def is_outdated(self) -> bool:
+        """Whether the configuration has been written since it was read."""
+        from pacha.adapters.config_file import written
+
+        return self._written != written(self.config_path)
+
     def refresh(self) -> None:
         """Take over the watches that another Pacha has added since the configuration was read. Whatever else
         is otherwise in it, as while somebody writes it, is left to the next command.
         """
-        from pacha.adapters.config_file import written
-
-        if self._written == written(self.config_path):
+        if not self.is_outdated():
             return
         before = self.config
         self.forget_config()

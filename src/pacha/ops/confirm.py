@@ -93,17 +93,25 @@ def _keep(host: Host, journal: Journal) -> None:
         journal.discard()
 
 
-def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+def expire(
+    host: Host,
+    identity: str,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+    is_outdated: Callable[[], bool] = lambda: False,
+) -> bool:
     """What the timer does: undo what is interrupted, or what nobody has confirmed by its deadline.
 
-    It ends when that has been kept or undone. The time is measured by `clock`, which nobody sets; the date
-    counts only for who looks after a restart of the machine, and cannot make it longer than was asked for.
+    It ends when that has been kept or undone; or, with False, where it failed and `is_outdated`: the host is
+    not as it was when this began, and is to be looked at anew. The time is measured by `clock`, which
+    nobody sets; the date counts only for who looks after a restart of the machine, and cannot make it longer
+    than was asked for.
     """
     has_begun, pause = False, _TICK
     deadline_ns, end = 0, 0.0
     while (journal := host.journals.find(identity)) is not None:
         if journal.deadline_ns is None or not (has_begun or journal.begin_timer()):
-            return
+            return True
         has_begun = True
         if journal.deadline_ns != deadline_ns:
             deadline_ns = journal.deadline_ns
@@ -112,8 +120,11 @@ def expire(host: Host, identity: str, sleep: Callable[[float], None], clock: Cal
             end = clock() + min(left, journal.header.get("wait_ns") or left) / 1e9
         if not journal.is_applied or clock() >= end:
             was_free = _settled(host, identity, deadline_ns, clock() >= end)
+            if not was_free and is_outdated():
+                return False
             pause = _TICK if was_free else min(2 * pause, _LONGEST_PAUSE)
         sleep(pause)
+    return True
 
 
 def expire_all(host: Host, tell_ready: Callable[[], None]) -> None:
