@@ -12,7 +12,7 @@ from contextlib import suppress
 from pacha.core.config import Config
 from pacha.core.errors import ConfigError
 from pacha.core.tracked import CONFIG
-from pacha.ops.heal import is_same_place
+from pacha.ops.heal import is_of_rebuild, is_same_place
 from pacha.ops.ports import Journal, Journals
 
 
@@ -20,7 +20,9 @@ def config_to_undo_by(journals: Journals, load: Callable[[], Config]) -> Config:
     """What is in force, which `load` gives, unless that is wrong, or of another root or host than when an
     operation began that is still open: then what was in force at that time. ConfigError where nobody knows.
     """
-    found = next(_kept(journals), None)
+    kept = list(_kept(journals))
+    # What a rebuild makes live has a journal of its own, of a host that is being named.
+    found = next((one for one in kept if is_of_rebuild(one[0])), kept[0] if kept else None)
     try:
         now = load()
     except ConfigError:
