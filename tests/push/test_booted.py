@@ -61,8 +61,8 @@ def scene(machine: Scene) -> Scene:
 # -- the timer ---------------------------------------------------------------------------------------------------
 
 
-def begin(scene: Scene, files: dict[str, str], seconds: float) -> None:
-    """Push what is live then, and has come to an end, and leave before it is confirmed."""
+def begin(scene: Scene, files: dict[str, str], seconds: float) -> float:
+    """Push what is live then, and has come to an end, and leave before it is confirmed; when that was."""
     slow = {"hooks/post-push/1": "#!/bin/sh\nsleep 1\n", **files}
     process = scene.net.begin_push(scene.deploy(slow), "web1", "--confirm", f"{seconds:g}s")
     live = scene.web1.root / next(name for name in files if name.startswith("files/"))[6:]
@@ -70,13 +70,13 @@ def begin(scene: Scene, files: dict[str, str], seconds: float) -> None:
     process.kill()
     process.wait()
     until(scene.waits)
+    return time.monotonic()
 
 
-def await_old(scene: Scene, seconds: float) -> None:
+def await_old(scene: Scene, seconds: float, since: float) -> None:
     """It is as it was, not before these seconds and not much later."""
-    began = time.monotonic()
     until(lambda: scene.motd.read_text() == OLD, seconds + 20)
-    took = time.monotonic() - began
+    took = time.monotonic() - since
     assert seconds - 1 < took < seconds + MARGIN
     until(lambda: not scene.waits(), MARGIN)
 
@@ -99,16 +99,16 @@ def test_it_outlives_whatever_it_was_pushed_by(scene: Scene, by_socket: bool) ->
     scene.sh(
         "loginctl terminate-user root"
     )  # with the connection that is kept, and the receiver that is ready
-    begin(scene, {"files/etc/motd": NEW}, 4)
+    since = begin(scene, {"files/etc/motd": NEW}, 4)
     scene.sh("systemctl stop 'each@*.service'" if by_socket else "systemctl stop ssh.service")
-    await_old(scene, 4)
+    await_old(scene, 4, since)
     scene.sh(f"rm /etc/ssh/sshd_config.d/a.conf; {AS_IT_WAS}")
 
 
 def test_a_timer_that_is_killed_is_started_again(scene: Scene) -> None:
-    begin(scene, {"files/etc/motd": NEW}, 4)
+    since = begin(scene, {"files/etc/motd": NEW}, 4)
     scene.sh("systemctl kill --signal=KILL 'pacha-confirm-*.service'")
-    await_old(scene, 4)
+    await_old(scene, 4, since)
 
 
 # -- a restart of the machine ------------------------------------------------------------------------------------
@@ -186,9 +186,10 @@ def test_a_clock_that_was_set_back_makes_it_no_longer(scene: Scene) -> None:
     state = scene.waits()[0] / "state"
     said = json.loads(state.read_text())
     state.write_text(json.dumps({**said, "deadline_ns": said["deadline_ns"] + 3600 * 10**9}))
+    since = time.monotonic()
     scene.web1.start()
     scene.net.wire(scene.web1)
-    await_old(scene, 4)
+    await_old(scene, 4, since)
 
 
 def test_a_rollback_that_nobody_confirmed_before_a_restart(scene: Scene) -> None:

@@ -38,7 +38,7 @@ def saved(machine: Machine) -> Path:
 def undone(machine: Machine, twin: Path, seconds: float) -> None:
     """Wait until it is what it was, without asking anything of it."""
     until(lambda: is_as(twin, machine.root / "etc"), seconds)
-    assert machine.pacha.ok("status")["unconfirmed"] == []
+    until(lambda: machine.pacha.ok("status")["unconfirmed"] == [])  # killed early, nothing had changed
 
 
 def is_as(twin: Path, tree: Path) -> bool:
@@ -116,6 +116,19 @@ def test_killed_anywhere_it_is_undone_by_itself(web1: Machine, fresh: Machine) -
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         undone(fresh, twin, 30)
+
+
+def test_killed_with_files_half_written_it_leaves_no_folder(web1: Machine, fresh: Machine) -> None:
+    web1.write({f"/etc/many/{number}": f"{number}\n" for number in range(200)})
+    web1.pacha.ok("capture")
+    twin, many = saved(fresh), fresh.root / "etc/many"
+    process = fresh.pacha.start("rebuild", "--from", web1.pacha.store, "-y", "--confirm", "3s")
+    while not (many.exists() and os.listdir(many)):
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (many / "199").exists(), "it was at work"
+    undone(fresh, twin, 30)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from tests.agents import until
 from tests.command import Pacha
 from tests.faults.kill import strike
 from tests.steps import revisions, watch_first
@@ -99,6 +101,25 @@ def test_a_command_before_the_deadline_leaves_it(pacha: Pacha, file: Path) -> No
     pacha.run("capture")
     assert file.read_text() == "old\n"
     pacha.ok("confirm", identity)
+
+
+def test_killed_with_files_half_written_it_leaves_no_folder(pacha: Pacha, file: Path) -> None:
+    many = file.parent / "many"
+    many.mkdir()
+    for number in range(200):
+        (many / str(number)).write_text(f"{number}\n")
+    pacha.ok("capture")
+    first = revisions(pacha)[0]["id"]
+    shutil.rmtree(many)
+    process = pacha.start("rollback", file.parent, "--to", first, "-y", "--confirm", SOON)
+    while not (many.exists() and os.listdir(many)):
+        assert process.poll() is None
+    strike(process.pid)
+    process.wait()
+    assert not (many / "199").exists(), "it was at work"
+    until(lambda: not many.exists())
+    until(lambda: pacha.ok("status")["unconfirmed"] == [])
+    assert file.read_text() == "new\n"
 
 
 @pytest.mark.parametrize("identity", ["nosuch", "../../x", "", "-1"])

@@ -249,8 +249,8 @@ def _settle(host: Host, journal: Journal, complete: bool) -> None:
         _leave_to_another(host, journal)
         return
     if not journal.is_applied:
-        remove_temporaries(host, journal)
         if deadline is None:
+            remove_temporaries(host, journal)
             verb, target = journal.header["verb"], journal.header["target"]
             journal.discard()
             state = "each file is as it was or as it was to be"
@@ -273,6 +273,7 @@ def is_of_rebuild(journal: Journal) -> bool:
 
 def take_back(host: Host, journal: Journal, why: str) -> None:
     """Under the lock: undo a rollback or a rebuild, and settle its journal."""
+    _clear_away(host)
     if is_of_rebuild(journal):
         from pacha.ops.undo_rebuild import undo_rebuild
 
@@ -281,3 +282,12 @@ def take_back(host: Host, journal: Journal, why: str) -> None:
         from pacha.ops.undo_rollback import undo_rollback
 
         undo_rollback(host, journal, why)
+
+
+def _clear_away(host: Host) -> None:
+    """Remove what was half written when it was killed, or a part of it, or its undo: no revision knows these
+    files, and a folder that has some cannot be removed.
+    """
+    for each, complete in host.journals.all():
+        if complete and not each.header.get("is_whole"):
+            remove_temporaries(host, each)
