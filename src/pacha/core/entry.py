@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from pacha.core.digests import hexdigest
 from pacha.core.names import decode, encode, escape, escape_all, unescape
 
 FILE, DIRECTORY, SYMLINK = b"file", b"dir", b"symlink"
@@ -86,9 +87,7 @@ class Entry(NamedTuple):
 
 def content_digest(content: bytes) -> bytes:
     """What stands as `sha256` in the entry of a file with this content."""
-    import hashlib  # not above: an idle agent has no use for it
-
-    return hashlib.sha256(content).hexdigest().encode()
+    return hexdigest(content).encode()
 
 
 def _time(nanoseconds: int) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pacha.core.digests import hexdigest
 from pacha.core.patterns import Ignore
 
 if TYPE_CHECKING:
@@ -77,10 +78,8 @@ def compiled(expression: str) -> re.Pattern[str]:
 
 def rules_digest(drops: Iterable[str]) -> bytes:
     """What tells one set of expressions from another."""
-    import hashlib
-
     text = "\0".join([_VERSION, *sorted(drops)])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest().encode()
+    return hexdigest(text.encode("utf-8", "surrogatepass")).encode()
 
 
 def kept(content: bytes, drops: Iterable[str]) -> bytes | None:
@@ -102,7 +101,5 @@ def _found(line: str, searches: Iterable[Callable[[str], object]]) -> bool:
 
 def normal_digest(content: bytes, drops: Iterable[str]) -> bytes | None:
     """The digest of what is left of a content; None where nothing can be dropped from it."""
-    import hashlib
-
     left = kept(content, drops)
-    return None if left is None else hashlib.sha256(left).hexdigest().encode()
+    return None if left is None else hexdigest(left).encode()

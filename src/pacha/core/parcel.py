@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from pacha.core.digests import hexdigest
 from pacha.core.entry import FILE, SYMLINK
 from pacha.core.names import escape_all
 
@@ -141,10 +142,8 @@ def render(parcel: Parcel) -> bytes:
 
 def digest_of(deployment: Deployment) -> str:
     """SHA-256 of everything that takes effect: the revision is words."""
-    import hashlib
-
     values = _deployment_values(deployment._replace(revision=""))
-    return hashlib.sha256(_dumped(values)).hexdigest()
+    return hexdigest(_dumped(values))
 
 
 def revision_of(deployment: Deployment) -> str:

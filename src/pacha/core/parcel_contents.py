@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from pacha.core.digests import hexdigest
 from pacha.core.parcel import PLAIN, ZLIB, Deployment, Parcel
 from pacha.core.parcel_line import refusal
 
@@ -43,12 +44,10 @@ def unpack(parcel: Parcel, read: Callable[[int], bytes]) -> Iterator[tuple[str, 
     `read` gives at most as many bytes as it is asked for, none at the end. Raise Refused where one is not
     what the line says, or too much or too little comes.
     """
-    import hashlib
-
     source = (_Packed if parcel.packing == ZLIB else _Plain)(read, parcel.deployment)
     for digest, size in parcel.deployment.contents().items():
         data = source.take(size)
-        if hashlib.sha256(data).hexdigest() != digest:
+        if hexdigest(data) != digest:
             raise refusal("a content is not what its digest says")
         yield digest, data
     source.end()

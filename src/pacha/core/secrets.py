@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pacha.core.digests import hexdigest
 from pacha.core.entry import Entry
 from pacha.core.errors import ConfigError
 from pacha.core.names import escape, split, unescape
@@ -115,7 +116,5 @@ def parse_recipients(text: bytes) -> list[tuple[bool, Recipient]]:
 
 def sealed_id(recipients: Iterable[Recipient]) -> bytes:
     """The name of a set of recipients, whatever their order and comments."""
-    import hashlib
-
     text = "\n".join(sorted({recipient.key for recipient in recipients}))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_ID_LENGTH].encode()
+    return hexdigest(text.encode("utf-8", "surrogateescape"))[:_ID_LENGTH].encode()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pacha.core.errors import ConfigError
 from pacha.core.toml_lines import Place, given_twice, line_numbers
+from pacha.core.toml_plain import read_plain
 
 
 class Parsed(NamedTuple):
@@ -21,7 +22,10 @@ class Parsed(NamedTuple):
 
 def parse_toml(text: str, source: str) -> Parsed:
     """Raise ConfigError, which names `source` and the line, where it is no TOML."""
-    import tomllib
+    plain = read_plain(text)
+    if plain is not None:
+        return Parsed(*plain)
+    import tomllib  # not above: it takes longer than all the rest
 
     try:
         data = tomllib.loads(text)

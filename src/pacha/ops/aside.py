@@ -7,12 +7,12 @@ and path, so whoever undoes the plan finds it; it lies in the next directory abo
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pacha.core.digests import hexdigest
 from pacha.core.entry import DIRECTORY, FILE
 from pacha.core.names import split
 from pacha.core.rules import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -83,7 +83,7 @@ def _place(plan: str, path: bytes, steps: Steps) -> tuple[bytes, bytes]:
     directory = split(path)[0]
     while _is_taken_away(steps.get(directory)):
         directory = split(directory)[0]
-    digest = hashlib.sha256(plan.encode() + b"\0" + path).hexdigest()[:_DIGITS]
+    digest = hexdigest(plan.encode() + b"\0" + path)[:_DIGITS]
     return directory, TEMPORARY_PREFIX + digest.encode() + TEMPORARY_SUFFIX
 
 

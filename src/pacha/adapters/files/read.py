@@ -16,6 +16,7 @@ import time
 from pacha.adapters.files import kernel
 from pacha.adapters.files.accounts import Accounts
 from pacha.core import acl
+from pacha.core.digests import sha256
 from pacha.core.entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK, Entry
 from pacha.core.tracked import Reading, Vanished
 
@@ -109,11 +110,9 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 
 def _content(descriptor: int, status: os.stat_result, limit: int) -> tuple[bytes | None, bytes | None, int]:
     """(bytes or None where they are too many, digest or None where even that is too much, size)."""
-    import hashlib
-
     if status.st_size > max(limit, DIGEST_AT_MOST):
         return None, None, status.st_size
-    digest = hashlib.sha256()
+    digest = sha256(status.st_size)
     parts: list[bytes] | None = []
     size = 0
     # One byte more than the limit is enough to know; a file that grows for ever is cut off at the digest's
