@@ -58,6 +58,16 @@ pipelining = true
 ssh_args = -F {plot}/ssh -o ControlMaster=auto -o ControlPersist=600s
 control_path_dir = {run}
 """
+# A process is said to need at least as much memory as the one that it was forked from: this one is small.
+_MEASURE = """\
+import os, sys, time
+pipe, words, begin = int(sys.argv[1]), sys.argv[2:], time.perf_counter()
+pid = os.posix_spawnp(words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_CLOSE, pipe)])
+_, status, used = os.wait4(pid, 0)
+seconds = time.perf_counter() - begin
+os.write(pipe, f"{seconds} {used.ru_utime + used.ru_stime} {used.ru_maxrss}".encode())
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
 _PYINFRA = """\
 from pyinfra import host
 from pyinfra.operations import files, server
@@ -301,23 +311,25 @@ def timed(pusher: Pusher, plot: Plot) -> Spent:
     """Run it to its end; raise CommandError where it fails."""
     os.sync()
     said = plot.scratch / "said"
-    with said.open("wb") as output:
-        begin = time.perf_counter()
+    told, tells = os.pipe()
+    with open(told, encoding="ascii") as spent, said.open("wb") as output:
         process = subprocess.Popen(
-            pusher.words(plot),
+            (sys.executable, "-I", "-S", "-c", _MEASURE, str(tells), *pusher.words(plot)),
             cwd=plot.root,
             env=pusher.environment(plot),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=[tells],
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+        os.close(tells)
+        process.wait()
+        figures = [float(word) for word in spent.read().split()]
+    if process.returncode != 0 or not figures:
         lines = said.read_text(errors="replace").splitlines()
         raise CommandError(f"{pusher.name}: exit {process.returncode}: {bare(lines[-1]) if lines else ''}")
-    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
+    seconds, cpu, memory = figures
+    return Spent(seconds, cpu, memory / 1000)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def sha256(size: int) -> _Hash:
     if _First.left > 0:
         try:
             try:
-                from _sha256 import sha256 as own
+                from _sha256 import sha256 as own  # type: ignore[import-not-found]
             except ImportError:  # Python 3.12 and later
                 from _sha2 import sha256 as own  # type: ignore[import-not-found]
             return own()  # type: ignore[no-any-return]
